@@ -1,0 +1,281 @@
+"""Learnable numbers: a natural value, a coordinate in which it is optimized, and bounds.
+
+A module attribute made by :func:`learnable` reads and writes its natural value (``module.alpha``,
+``module.alpha = 0.07``); the ``nn.Parameter`` behind it holds the coordinate. :class:`ParameterVector` shows all of them,
+and every plain ``nn.Parameter`` of the module, as one flat vector with its box.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+class Coordinate(nn.Module):
+    """A monotone map from the optimized coordinate to the natural value, elementwise.
+
+    Args:
+        bounds: (lower, upper) of the natural value; infinite where there is none.
+
+    Raises:
+        ValueError: if the bounds are not ordered or lie outside the map's range.
+    """
+
+    def __init__(self, bounds: tuple[float, float]) -> None:
+        super().__init__()
+        lower, upper = float(bounds[0]), float(bounds[1])
+        if not lower < upper:
+            raise ValueError(f"bounds: found ({lower}, {upper}), expected lower < upper")
+        self.bounds = (lower, upper)
+
+    def forward(self, coordinate: Tensor) -> Tensor:
+        """Natural value of a coordinate."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        """Coordinate of a natural value."""
+        raise NotImplementedError(f"{type(self).__name__} must define right_inverse")
+
+    def box(self) -> tuple[float, float]:
+        """Bounds of the coordinate."""
+        low, high = (float(self.right_inverse(torch.tensor(b, dtype=torch.float64))) for b in self.bounds)
+        return low, high
+
+
+class Identity(Coordinate):
+    """The number itself is optimized."""
+
+    def __init__(self, bounds: tuple[float, float] = (-math.inf, math.inf)) -> None:
+        super().__init__(bounds)
+
+    def forward(self, coordinate: Tensor) -> Tensor:
+        return coordinate
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value
+
+
+class Log10(Coordinate):
+    """The decimal logarithm of a positive number is optimized."""
+
+    def __init__(self, bounds: tuple[float, float] = (1e-7, 1e7)) -> None:
+        if bounds[0] <= 0:
+            raise ValueError(f"bounds of a Log10 coordinate: found lower {bounds[0]}, expected a positive number")
+        super().__init__(bounds)
+
+    def forward(self, coordinate: Tensor) -> Tensor:
+        return torch.pow(10.0, coordinate)
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        if not bool((value > 0).all()):
+            raise ValueError(f"found {value.min().item():.6g}, expected positive numbers for a Log10 coordinate")
+        return torch.log10(value)
+
+
+class Logit(Coordinate):
+    """A number strictly between two ends, optimized as log((v - a) / (b - v)); ``bounds`` lie inside (a, b)."""
+
+    def __init__(self, ends: tuple[float, float] = (0.0, 1.0), margin: float = 1e-6) -> None:
+        a, b = ends
+        super().__init__((a + margin * (b - a), b - margin * (b - a)))
+        self.ends = (float(a), float(b))
+
+    def forward(self, coordinate: Tensor) -> Tensor:
+        a, b = self.ends
+        return a + (b - a) * torch.sigmoid(coordinate)
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        a, b = self.ends
+        if not bool(((value > a) & (value < b)).all()):
+            raise ValueError(f"found a value outside ({a}, {b}), expected it strictly inside for a Logit coordinate")
+        return torch.log((value - a) / (b - value))
+
+
+class _Natural(nn.Module):
+    """Adapts a :class:`Coordinate` to torch's parametrization protocol: keeps dtype, device and bounds."""
+
+    def __init__(self, name: str, coordinate: Coordinate, reference: Tensor) -> None:
+        super().__init__()
+        self.name = name
+        self.coordinate = coordinate
+        self._reference = (reference.dtype, reference.device, reference.shape)
+
+    def forward(self, original: Tensor) -> Tensor:
+        return self.coordinate(original)
+
+    def right_inverse(self, value: Tensor | float) -> Tensor:
+        dtype, device, shape = self._reference
+        natural = torch.as_tensor(value, dtype=dtype, device=device)
+        low, high = self.coordinate.bounds
+        if natural.isnan().any():
+            raise ValueError(f"{self.name}: found NaN, expected a number in [{low:g}, {high:g}]")
+        slack = 1e-12 if dtype == torch.float64 else 1e-6
+        if not bool(((natural >= low - slack * abs(low)) & (natural <= high + slack * abs(high))).all()):
+            worst = natural.min() if bool((natural < low).any()) else natural.max()
+            raise ValueError(
+                f"{self.name}: found {worst.item():.6g}, expected a number in [{low:g}, {high:g}]; "
+                "set another value or widen its bounds"
+            )
+        return self.coordinate.right_inverse(natural.clamp(low, high)).expand(shape).clone()
+
+    def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
+        dtype, device, shape = self._reference
+        moved = fn(torch.empty(0, dtype=dtype, device=device))
+        self._reference = (moved.dtype, moved.device, shape)
+        return super()._apply(fn, recurse)
+
+
+def learnable(
+    module: nn.Module,
+    name: str,
+    value: float | Tensor,
+    coordinate: Coordinate,
+    learn: bool = True,
+    dtype: torch.dtype = torch.float64,
+) -> None:
+    """Register ``module.name`` as a number with a coordinate and bounds.
+
+    Args:
+        module: owner of the attribute.
+        name: attribute name; afterwards ``module.name`` reads and sets the natural value.
+        value: natural value, a float or a tensor of any shape.
+        coordinate: the coordinate and its bounds.
+        learn: whether upper-level methods may change it (``requires_grad`` of the coordinate).
+        dtype: dtype of the stored coordinate; ``module.to(dtype)`` changes it later.
+
+    Raises:
+        ValueError: if the value is NaN or outside the bounds; the message names the parameter.
+    """
+    natural = torch.as_tensor(value)
+    natural = natural.detach().clone().to(dtype)
+    adapter = _Natural(f"{type(module).__name__}.{name}", coordinate, natural)
+    adapter.right_inverse(natural)
+    module.register_parameter(name, nn.Parameter(natural))
+    parametrize.register_parametrization(module, name, adapter)
+    module.parametrizations[name].original.requires_grad_(learn)  # type: ignore[index, union-attr]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One learnable tensor inside the flat vector."""
+
+    name: str
+    parameter: nn.Parameter
+    coordinate: Coordinate
+    start: int
+    stop: int
+
+
+class ParameterVector:
+    """All learnable parameters of a module (those with ``requires_grad``) as one flat vector of coordinates.
+
+    Attributes:
+        slots: one :class:`Slot` per tensor, in the order of ``module.named_parameters()``.
+        lower, upper: (P,) box of the coordinates.
+
+    Raises:
+        ValueError: if nothing is learnable.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.slots: list[Slot] = []
+        coordinates = {
+            id(sub.original): sub[0].coordinate
+            for sub in module.modules()
+            if isinstance(sub, parametrize.ParametrizationList) and isinstance(sub[0], _Natural)
+        }
+        start = 0
+        for full, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                name = full.replace("parametrizations.", "").removesuffix(".original")
+                stop = start + parameter.numel()
+                self.slots.append(
+                    Slot(name, parameter, coordinates.get(id(parameter), Identity()), start, stop)  # type: ignore[arg-type]
+                )
+                start = stop
+        if not self.slots:
+            raise ValueError(f"{type(module).__name__}: no learnable parameter found; pass learn=True to at least one")
+        first = self.slots[0].parameter
+        self.dtype, self.device = first.dtype, first.device
+        boxes = [s.coordinate.box() for s in self.slots]
+        self.lower = self._fill([b[0] for b in boxes])
+        self.upper = self._fill([b[1] for b in boxes])
+
+    def _fill(self, numbers: Sequence[float]) -> Tensor:
+        parts = [torch.full((s.stop - s.start,), v) for s, v in zip(self.slots, numbers, strict=True)]
+        return torch.cat(parts).to(device=self.device, dtype=self.dtype)
+
+    def __len__(self) -> int:
+        return self.slots[-1].stop
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The learnable tensors, in order."""
+        return [s.parameter for s in self.slots]
+
+    def get(self) -> Tensor:
+        """(P,) current coordinates, a copy."""
+        return torch.cat([s.parameter.detach().reshape(-1).to(self.device, self.dtype) for s in self.slots]).clone()
+
+    def set(self, theta: Tensor) -> None:
+        """Write coordinates ``theta`` (P,) into the module.
+
+        Raises:
+            ValueError: if the length is wrong or a number is not finite.
+        """
+        if theta.shape != (len(self),):
+            raise ValueError(f"theta: found shape {tuple(theta.shape)}, expected ({len(self)},)")
+        if not bool(torch.isfinite(theta).all()):
+            raise ValueError(f"theta: found a non-finite coordinate in {self.describe(theta)}")
+        with torch.no_grad():
+            for s in self.slots:
+                s.parameter.copy_(theta[s.start : s.stop].reshape(s.parameter.shape))
+
+    def project(self, theta: Tensor) -> Tensor:
+        """Nearest point of the box."""
+        return torch.minimum(torch.maximum(theta, self.lower), self.upper)
+
+    def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(P,) one tensor per slot, concatenated."""
+        return torch.cat([t.detach().reshape(-1).to(self.device, self.dtype) for t in tensors])
+
+    def natural(self, theta: Tensor | None = None) -> dict[str, Tensor]:
+        """Natural value of each slot, at ``theta`` or at the current coordinates."""
+        vector = self.get() if theta is None else theta
+        with torch.no_grad():
+            return {
+                s.name: s.coordinate(vector[s.start : s.stop].reshape(s.parameter.shape)).clone() for s in self.slots
+            }
+
+    def names(self) -> list[str]:
+        """One label per scalar coordinate: the slot's name, indexed where the slot has several entries."""
+        return [
+            s.name if s.stop - s.start == 1 else f"{s.name}[{i}]" for s in self.slots for i in range(s.stop - s.start)
+        ]
+
+    def active_bounds(self, theta: Tensor, slack: float = 1e-9) -> list[str]:
+        """Labels of the coordinates that lie on a bound, as 'name at its lower bound'."""
+        span = (self.upper - self.lower).abs().clamp(max=1.0)
+        low = theta <= self.lower + slack * span
+        high = theta >= self.upper - slack * span
+        return [
+            f"{name} at its {'lower' if low[i] else 'upper'} bound"
+            for i, name in enumerate(self.names())
+            if bool(low[i] | high[i])
+        ]
+
+    def describe(self, theta: Tensor | None = None) -> str:
+        """Natural values in one line, for messages (tensors as their range)."""
+        parts = []
+        for name, value in self.natural(theta).items():
+            parts.append(
+                f"{name} = {value.item():.4g}"
+                if value.numel() == 1
+                else f"{name} in [{value.min().item():.3g}, {value.max().item():.3g}]"
+            )
+        return ", ".join(parts)
