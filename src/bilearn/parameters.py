@@ -160,6 +160,11 @@ def learnable(
     module.parametrizations[name].original.requires_grad_(learn)  # type: ignore[index, union-attr]
 
 
+def is_learned(module: nn.Module, name: str) -> bool:
+    """Whether the :func:`learnable` number ``module.name`` may be changed by upper-level methods."""
+    return module.get_parameter(f"parametrizations.{name}.original").requires_grad
+
+
 @dataclass(frozen=True)
 class Slot:
     """One learnable tensor inside the flat vector."""

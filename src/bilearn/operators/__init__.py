@@ -1,1 +1,7 @@
+"""Linear forward operators."""
 
+from bilearn.operators.fourier_blur import FourierBlur
+from bilearn.operators.matrix_operator import MatrixOperator
+from bilearn.operators.operator import ForwardOperator, Identity, Mask, Unstructured
+
+__all__ = ["ForwardOperator", "FourierBlur", "Identity", "Mask", "MatrixOperator", "Unstructured"]

@@ -1,0 +1,275 @@
+"""alpha * sum_j phi(|(K x)_j|; nu) + ridge/2 |x|^2 with finite differences K: values, derivatives and certificates.
+
+With u = K x, t = |u|^2 per pixel (summed over axes where isotropic, over channels where coupled), a = alpha first(t) and
+b = alpha cross(t) <= 0:
+
+    grad  = K' (a u) + ridge x
+    H v   = K' (a K v + b u <u, K v>) + ridge v  =  K' (a (K v - e <e, K v>)) + ridge v,   e = u sqrt(-b/a)
+
+a and e are computed once per Hessian; a product then moves each byte once. Outside of grad mode all intermediate fields
+live in reused memory.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bilearn import _batch
+from bilearn._workspace import Workspace
+from bilearn.curvature import Constant, Curvature
+from bilearn.regularizers.differences import FiniteDifferences
+from bilearn.regularizers.potentials import Potential
+from bilearn.regularizers.regularizer import Regularizer, TermHessian
+
+LN10 = math.log(10.0)
+
+
+class PotentialRegularizer(Regularizer):
+    """Base of the regularizers that penalize finite differences through a convex potential.
+
+    A subclass says what alpha, nu and the ridge are (``scale``, ``shape``, ``ridge``) and how they are learned
+    (``cross_factors``).
+
+    Args:
+        differences: the operator K.
+        potential: phi.
+        isotropic: magnitudes over all axes jointly (True) or axis by axis.
+        coupled: magnitudes over all channels jointly (complex images in two channels, vectorial TV).
+    """
+
+    def __init__(
+        self, differences: FiniteDifferences, potential: Potential, isotropic: bool = True, coupled: bool = False
+    ) -> None:
+        super().__init__()
+        self.differences, self.potential = differences, potential
+        self.isotropic, self.coupled = isotropic, coupled
+        self._workspace = Workspace()
+
+    def scale(self, like: Tensor) -> Tensor:
+        """alpha, a scalar or a map that broadcasts against x, in x's dtype."""
+        raise NotImplementedError(f"{type(self).__name__} must define scale")
+
+    def shape(self, like: Tensor) -> Tensor:
+        """nu, a scalar in x's dtype."""
+        return torch.ones((), dtype=like.dtype, device=like.device)
+
+    def ridge(self, like: Tensor) -> Tensor:
+        """Coefficient of 1/2 |x|^2, a scalar or a map in x's dtype."""
+        return torch.zeros((), dtype=like.dtype, device=like.device)
+
+    def cross_factors(self, like: Tensor) -> tuple[bool, bool, Tensor]:
+        """Whether log10 alpha and log10 nu are learned, and the 2-norm over the learned parameters of d(ridge)/d(theta)."""
+        raise NotImplementedError(f"{type(self).__name__} must define cross_factors")
+
+    def _groups(self) -> list[list[int]]:
+        count = self.differences.axes
+        return [list(range(count))] if self.isotropic else [[k] for k in range(count)]
+
+    def _magnitude(self, fields: tuple[Tensor, ...], group: list[int]) -> Tensor:
+        t = fields[group[0]].square()
+        for k in group[1:]:
+            t = t + fields[k].square()
+        return t.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else t
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value (B,)."""
+        fields = self.differences(x)
+        alpha, nu = self.scale(x), self.shape(x)
+        value = 0.5 * _batch.total(self.ridge(x) * x.square())
+        for group in self._groups():
+            value = value + _batch.total(alpha * self.potential.value(self._magnitude(fields, group), nu))
+        return value
+
+    def grad(self, x: Tensor) -> Tensor:
+        """K'(a u) + ridge x."""
+        if not torch.is_grad_enabled():
+            return self.add_grad(torch.zeros_like(x), x)
+        fields = self.differences(x)
+        alpha, nu = self.scale(x), self.shape(x)
+        flux: list[Tensor] = list(fields)
+        for group in self._groups():
+            a = alpha * self.potential.first(self._magnitude(fields, group), nu)
+            for k in group:
+                flux[k] = a * fields[k]
+        return self.differences.adjoint(flux) + self.ridge(x) * x
+
+    def add_grad(self, out: Tensor, x: Tensor) -> Tensor:
+        """out + grad R(x), in the memory of ``out`` and of the workspace outside of grad mode."""
+        if torch.is_grad_enabled():
+            return out + self.grad(x)
+        fields = self._fill(x)
+        alpha, nu = self.scale(x), self.shape(x)
+        for group in self._groups():
+            a = self.potential.fill_first(self._fill_magnitude(fields, group), nu).mul_(alpha)
+            for k in group:
+                fields[k].mul_(a)
+        return self._add_ridge(self.differences.add_adjoint(out, fields), x)
+
+    def _add_ridge(self, out: Tensor, x: Tensor) -> Tensor:
+        ridge = self.ridge(x)
+        return out.add_(x, alpha=float(ridge)) if ridge.ndim == 0 and ridge.device.type == "cpu" else out.addcmul_(ridge, x)
+
+    def _fill(self, x: Tensor) -> list[Tensor]:
+        fields = [self._workspace.take(f"field{k}", x) for k in range(self.differences.axes)]
+        self.differences.fill(fields, x)
+        return fields
+
+    def _fill_magnitude(self, fields: list[Tensor], group: list[int]) -> Tensor:
+        t = self._workspace.take("magnitude", fields[0])
+        torch.mul(fields[group[0]], fields[group[0]], out=t)
+        for k in group[1:]:
+            t.addcmul_(fields[k], fields[k])
+        return t.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else t
+
+    def hessian(self, x: Tensor) -> TermHessian:
+        """Second derivative at x, with a and e computed once."""
+        with torch.no_grad():
+            fields = list(self.differences(x))
+            alpha, nu = self.scale(x), self.shape(x)
+            amplitudes = []
+            for group in self._groups():
+                t = self._magnitude(tuple(fields), group)
+                first = self.potential.first(t, nu)
+                root = torch.sqrt(-self.potential.cross(t, nu) / first)
+                amplitudes.append(alpha * first)
+                for k in group:
+                    fields[k].mul_(root)
+            return PotentialHessian(self, amplitudes, fields, self.ridge(x))
+
+    def curvature(self, like: Tensor) -> Curvature:
+        """Constants from |K|^2 <= 4 per axis; differentiable in the parameters where grad mode is on."""
+        alpha, nu, ridge = self.scale(like), self.shape(like), self.ridge(like)
+        top = alpha.max()
+        square = self.differences.norm_squared
+        first = self.potential.first_max(nu)
+        third = self.potential.third(torch.zeros_like(nu), nu)
+        zero = torch.zeros((1,), dtype=like.dtype, device=like.device)
+        learned_alpha, learned_nu, ridge_slope = self.cross_factors(like)
+        slope = self.potential.shape_slope(zero, nu)
+        cross = ridge_slope + LN10 * top * square * ((first if learned_alpha else 0.0) + (slope.max() if learned_nu else 0.0))
+        return Curvature(
+            Constant(ridge.min()),
+            Constant(top * first * square + ridge.max()),
+            Constant(top * third * square**1.5),
+            Constant(cross),
+        )
+
+    def _floor(self, fields: tuple[Tensor, ...], group: list[int], radius: Tensor) -> Tensor:
+        """Smallest magnitude that each pixel can take while x moves by at most radius."""
+        reach = radius * self.differences.local_norm
+        magnitude = torch.sqrt(self._magnitude(fields, group))
+        return (magnitude - _batch.expand(reach, magnitude)).clamp(min=0.0)
+
+    def hessian_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """|K| * max_j(alpha third_j |(K v)_j|) * |K| radius, with third_j taken over what pixel j can reach."""
+        with torch.no_grad():
+            lead = v.ndim - x.ndim + 1
+            fields, directions = self.differences(x), self.differences(v)
+            alpha, nu = self.scale(x), self.shape(x)
+            worst = torch.zeros(v.shape[:lead], dtype=x.dtype, device=x.device)
+            for group in self._groups():
+                third = alpha * self.potential.third(self._floor(fields, group, radius), nu)
+                worst = torch.maximum(worst, _batch.max_abs(third * torch.sqrt(self._magnitude(directions, group)), lead))
+            return worst * self.differences.norm_squared * radius
+
+    def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """Change of <d/dtheta grad R, v>: Lipschitz constants of the fluxes over what each pixel can reach.
+
+        For a scalar parameter the changes of all pixels add up (2-norm against |K| radius); for a pixel-wise alpha each
+        pixel is a parameter of its own (largest entry).
+        """
+        with torch.no_grad():
+            learned_alpha, learned_nu, ridge_slope = self.cross_factors(x)
+            total = ridge_slope * radius * _batch.norm(v)
+            if not (learned_alpha or learned_nu):
+                return total
+            fields, directions = self.differences(x), self.differences(v)
+            alpha, nu = self.scale(x), self.shape(x)
+            square_alpha = torch.zeros_like(radius)
+            square_nu = torch.zeros_like(radius)
+            for group in self._groups():
+                low = self._floor(fields, group, radius)
+                size = alpha * torch.sqrt(self._magnitude(directions, group))
+                if learned_alpha:
+                    change = self.potential.first(low.square(), nu) * size
+                    square_alpha += (_batch.max_abs(change) if alpha.ndim else _batch.norm(change)) ** 2
+                if learned_nu:
+                    square_nu += _batch.norm(self.potential.shape_slope(low, nu) * size) ** 2
+            reach = LN10 * math.sqrt(self.differences.norm_squared) * radius
+            return total + reach * torch.sqrt(square_alpha + square_nu)
+
+    def rounding(self, x: Tensor) -> Tensor:
+        """Relative rounding of the fluxes: |a u| <= min(alpha phi'_max, alpha first_max |u|) per pixel, summed by K'.
+
+        Differences of neighbors and their magnitudes carry a relative error of a few unit roundoffs, so no factor 1/nu.
+        """
+        unit = torch.finfo(x.dtype).eps
+        with torch.no_grad():
+            alpha, nu = self.scale(x).abs().max(), self.shape(x)
+            norm = _batch.norm(x)
+            root = math.sqrt(self.differences.norm_squared)
+            steep = self.potential.first_max(nu) * root * norm
+            flat = torch.full_like(norm, math.sqrt(_batch.samples(x) * self.differences.axes))
+            flux = alpha * (torch.minimum(steep, flat) if self.potential.has_shape else steep)
+            return 8 * unit * (root * flux + self.ridge(x).abs().max() * norm)
+
+
+class PotentialHessian(TermHessian):
+    """Second derivative of a :class:`PotentialRegularizer` at one point."""
+
+    def __init__(
+        self, regularizer: PotentialRegularizer, amplitudes: list[Tensor], unit: list[Tensor], ridge: Tensor
+    ) -> None:
+        self._regularizer = regularizer
+        self._amplitudes, self._unit, self._ridge = amplitudes, unit, ridge
+        self._workspace = Workspace()
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return self.add_to(torch.zeros_like(v), v)
+
+    def add_to(self, out: Tensor, v: Tensor) -> Tensor:
+        """out += H v."""
+        regularizer, differences = self._regularizer, self._regularizer.differences
+        fields = [self._workspace.take(f"field{k}", v) for k in range(differences.axes)]
+        differences.fill(fields, v)
+        inner = self._workspace.take("inner", v)
+        for group, a in zip(regularizer._groups(), self._amplitudes, strict=True):
+            torch.mul(fields[group[0]], self._unit[group[0]], out=inner)
+            for k in group[1:]:
+                inner.addcmul_(fields[k], self._unit[k])
+            along = inner.sum(-differences.axes - 1, keepdim=True) if regularizer.coupled else inner
+            for k in group:
+                fields[k].addcmul_(self._unit[k], along, value=-1.0).mul_(a)
+        return regularizer._add_ridge(differences.add_adjoint(out, fields), v)
+
+    def select(self, index: Tensor) -> TermHessian:
+        amplitudes = [_batch.select(a, index) for a in self._amplitudes]
+        return PotentialHessian(self._regularizer, amplitudes, [_batch.select(e, index) for e in self._unit], self._ridge)
+
+    def _weights(self) -> list[Tensor]:
+        weights: list[Tensor] = [torch.empty(0)] * len(self._unit)
+        for group, a in zip(self._regularizer._groups(), self._amplitudes, strict=True):
+            for k in group:
+                weights[k] = a * (1 - self._unit[k].square())
+        return weights
+
+    def diagonal(self) -> Tensor | None:
+        """Diagonal of K' a (I - e e') K without the products between different axes, exact in 1-D and where e = 0."""
+        return self._regularizer.differences.normal_diagonal(self._weights()) + self._ridge
+
+    def off_diagonal(self) -> Tensor | None:
+        """Exact coupling in 1-D with uncoupled channels."""
+        if self._regularizer.coupled:
+            return None
+        return self._regularizer.differences.coupling(self._weights()[0])
+
+    def symbol(self, like: Tensor) -> Tensor | None:
+        """Mean weight of each sample times the symbol of K'K, plus the ridge."""
+        differences = self._regularizer.differences
+        weights = self._weights()
+        mean = torch.stack([_batch.total(w) / _batch.samples(w) for w in weights]).mean(0)
+        symbol = differences.symbol(like)
+        return mean.reshape(-1, *([1] * (like.ndim - 1))) * symbol + self._ridge.mean()

@@ -1,0 +1,180 @@
+"""What a regularizer R(x) is, and sums of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from bilearn import _batch
+from bilearn.curvature import Curvature
+from bilearn.energy import Hessian
+
+
+class TermHessian(Hessian):
+    """Second derivative of one term, with the structure that direct solvers and preconditioners can use."""
+
+    def add_to(self, out: Tensor, v: Tensor) -> Tensor:
+        """out += H v, in place; returns out."""
+        return out.add_(self(v))
+
+    def diagonal(self) -> Tensor | None:
+        """Diagonal of H, shape of x, or None."""
+        return None
+
+    def off_diagonal(self) -> Tensor | None:
+        """(B, ..., n-1) coupling of neighbors along the last axis where H is tridiagonal there, else None."""
+        return None
+
+    def symbol(self, like: Tensor) -> Tensor | None:
+        """Nonnegative approximation of the eigenvalues of H in the periodic Fourier basis (``rfftn`` layout), or None."""
+        return None
+
+
+class Regularizer(nn.Module):
+    """R(x), one number per sample. An author must write ``forward``; closed forms override the rest.
+
+    Shapes: x (B, C, H, W), or (B, C, n) or (B, n) for signals.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value (B,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x) -> (B,)")
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Gradient. Where grad mode is on, the result is differentiable in x and the parameters."""
+        create_graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            point = x if create_graph and x.requires_grad else x.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(
+                self(point).sum(), point, create_graph=create_graph, materialize_grads=True
+            )
+        return gradient
+
+    def add_grad(self, out: Tensor, x: Tensor) -> Tensor:
+        """out + grad R(x); may reuse the memory of ``out`` where grad mode is off."""
+        return out + self.grad(x)
+
+    def hessian(self, x: Tensor) -> TermHessian:
+        """Second derivative at x."""
+        return AutogradTermHessian(self, x)
+
+    def curvature(self, like: Tensor) -> Curvature:
+        """Constants valid for all x shaped like ``like``; unknown unless declared."""
+        return Curvature()
+
+    def hessian_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """Bound on |(H(x') - H(x)) v| over |x' - x| <= radius (B,); v (B, ...) or (K, B, ...)."""
+        moved = radius * _batch.norm(v, lead=v.ndim - x.ndim + 1)
+        return torch.where(moved > 0, self.curvature(x).hessian_lipschitz.per_sample(x) * moved, 0 * radius)
+
+    def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """Bound (B,) on the change of d/dtheta <grad R(x), v> over |x' - x| <= radius (2-norm over theta)."""
+        moved = radius * _batch.norm(v)
+        return torch.where(moved > 0, self.curvature(x).cross_lipschitz.per_sample(x) * moved, 0 * radius)
+
+    def rounding(self, x: Tensor) -> Tensor:
+        """Bound (B,) on the rounding error of ``grad``; here 8 unit roundoffs of L |x|, or of |x| where L is unknown."""
+        smoothness = self.curvature(x).smoothness
+        scale = smoothness.per_sample(x) if smoothness.known else torch.ones_like(_batch.norm(x))
+        return 8 * torch.finfo(x.dtype).eps * scale * _batch.norm(x)
+
+
+class AutogradTermHessian(TermHessian):
+    """Hessian products by differentiating ``regularizer.grad`` once more."""
+
+    def __init__(self, regularizer: Regularizer, x: Tensor) -> None:
+        self._regularizer = regularizer
+        with torch.enable_grad():
+            self._x = x.detach().requires_grad_(True)
+            self._gradient = regularizer.grad(self._x)
+
+    def __call__(self, v: Tensor) -> Tensor:
+        if v.ndim > self._x.ndim:
+            return torch.stack([self(part) for part in v])
+        (product,) = torch.autograd.grad(self._gradient, self._x, v, retain_graph=True, materialize_grads=True)
+        return product
+
+    def select(self, index: Tensor) -> TermHessian:
+        return AutogradTermHessian(self._regularizer, _batch.select(self._x.detach(), index))
+
+
+def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [p for p in parts if p is not None]
+    return reduce(torch.add, present) if len(present) == len(parts) else None
+
+
+class SumHessian(TermHessian):
+    """Hessian of a sum of terms."""
+
+    def __init__(self, parts: Sequence[TermHessian]) -> None:
+        self._parts = list(parts)
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return self.add_to(torch.zeros_like(v), v)
+
+    def add_to(self, out: Tensor, v: Tensor) -> Tensor:
+        """out += H v."""
+        return reduce(lambda acc, part: part.add_to(acc, v), self._parts, out)
+
+    def select(self, index: Tensor) -> TermHessian:
+        return SumHessian([p.select(index) for p in self._parts])
+
+    def diagonal(self) -> Tensor | None:
+        """Sum of the diagonals where all are known."""
+        return _sum([p.diagonal() for p in self._parts])
+
+    def off_diagonal(self) -> Tensor | None:
+        """Sum of the couplings where all terms are tridiagonal."""
+        return _sum([p.off_diagonal() for p in self._parts])
+
+    def symbol(self, like: Tensor) -> Tensor | None:
+        """Sum of the symbols where all are known."""
+        return _sum([p.symbol(like) for p in self._parts])
+
+
+class Sum(Regularizer):
+    """R_1(x) + R_2(x) + ..."""
+
+    def __init__(self, *terms: Regularizer) -> None:
+        super().__init__()
+        if not terms:
+            raise ValueError("Sum: found no terms, expected at least one regularizer")
+        self.terms = nn.ModuleList(terms)
+
+    def _each(self) -> list[Regularizer]:
+        return [t for t in self.terms if isinstance(t, Regularizer)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value (B,)."""
+        return reduce(torch.add, [t(x) for t in self._each()])
+
+    def grad(self, x: Tensor) -> Tensor:
+        """Sum of the gradients."""
+        return reduce(torch.add, [t.grad(x) for t in self._each()])
+
+    def add_grad(self, out: Tensor, x: Tensor) -> Tensor:
+        """Adds every term in turn."""
+        return reduce(lambda acc, t: t.add_grad(acc, x), self._each(), out)
+
+    def hessian(self, x: Tensor) -> TermHessian:
+        """Sum of the Hessians."""
+        return SumHessian([t.hessian(x) for t in self._each()])
+
+    def curvature(self, like: Tensor) -> Curvature:
+        """Sum of the constants (for mu: the sum of lower bounds is a lower bound)."""
+        return reduce(lambda a, b: a + b, [t.curvature(like) for t in self._each()])
+
+    def hessian_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """Sum of the bounds."""
+        return reduce(torch.add, [t.hessian_variation(x, v, radius) for t in self._each()])
+
+    def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """Sum of the bounds, which dominates the 2-norm over all parameters."""
+        return reduce(torch.add, [t.cross_variation(x, v, radius) for t in self._each()])
+
+    def rounding(self, x: Tensor) -> Tensor:
+        """Sum of the bounds."""
+        return reduce(torch.add, [t.rounding(x) for t in self._each()])

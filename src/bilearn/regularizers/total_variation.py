@@ -1,0 +1,127 @@
+"""Smoothed total variation and the squared H1 seminorm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from bilearn.parameters import Log10, is_learned, learnable
+from bilearn.regularizers.differences import Boundary, Direction, FiniteDifferences
+from bilearn.regularizers.potential_regularizer import LN10, PotentialRegularizer
+from bilearn.regularizers.potentials import Quadratic, SmoothedAbsolute
+
+DEFAULT_BOUNDS: dict[str, tuple[float, float]] = {"alpha": (1e-7, 1e7), "xi": (1e-7, 1.0), "nu": (1e-7, 1.0)}
+
+
+class SmoothedTV(PotentialRegularizer):
+    """R(x) = alpha * sum_j sqrt(|(K x)_j|^2 + nu^2) + xi/2 |x|^2, or alpha * (sum_j ... + xi/2 |x|^2) with ``bracket``.
+
+    Parameters in the order alpha, xi, nu, each optimized as log10. The form without bracket is that of Ehrhardt and
+    Roberts (2021), the form with it that of their slides.
+
+    Args:
+        alpha: weight, a number or a pixel-wise map (1, C or 1, H, W).
+        xi: coefficient of the ridge, which makes the energy strongly convex.
+        nu: smoothing of the absolute value, in units of the image's gray values per pixel.
+        bracket: whether alpha multiplies the ridge too.
+        learn: names of the learned parameters.
+        bounds: bounds by name; alpha in [1e-7, 1e7], xi and nu in [1e-7, 1] by default.
+        axes: 1 for signals, 2 for images.
+        isotropic: magnitude over all axes jointly.
+        coupled: magnitude over all channels jointly (complex images, color).
+        boundary, direction: see :class:`FiniteDifferences`.
+
+    Raises:
+        ValueError: a value outside its bounds or an unknown name.
+    """
+
+    alpha: Tensor
+    xi: Tensor
+    nu: Tensor
+
+    def __init__(
+        self,
+        alpha: float | Tensor = 0.1,
+        xi: float = 1e-3,
+        nu: float = 1e-2,
+        bracket: bool = False,
+        learn: Iterable[str] = ("alpha", "xi", "nu"),
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        axes: int = 2,
+        isotropic: bool = True,
+        coupled: bool = False,
+        boundary: Boundary = "neumann",
+        direction: Direction = "backward",
+    ) -> None:
+        super().__init__(FiniteDifferences(axes, boundary, direction), SmoothedAbsolute(), isotropic, coupled)
+        self.bracket = bracket
+        _register(self, {"alpha": alpha, "xi": xi, "nu": nu}, learn, bounds)
+
+    def scale(self, like: Tensor) -> Tensor:
+        """alpha."""
+        return self.alpha.to(like.dtype)
+
+    def shape(self, like: Tensor) -> Tensor:
+        """nu."""
+        return self.nu.to(like.dtype)
+
+    def ridge(self, like: Tensor) -> Tensor:
+        """xi, or alpha xi."""
+        xi = self.xi.to(like.dtype)
+        return self.scale(like) * xi if self.bracket else xi
+
+    def cross_factors(self, like: Tensor) -> tuple[bool, bool, Tensor]:
+        """ln(10) times the ridge for xi, and once more for alpha inside the bracket."""
+        count = (is_learned(self, "xi")) + (self.bracket and is_learned(self, "alpha"))
+        return is_learned(self, "alpha"), is_learned(self, "nu"), LN10 * count**0.5 * self.ridge(like).max()
+
+
+class SquaredH1(PotentialRegularizer):
+    """R(x) = alpha/2 |K x|^2.
+
+    Args:
+        alpha: weight, a number or a pixel-wise map.
+        learn: whether it is learned.
+        bounds: its bounds.
+        axes, boundary, direction: see :class:`FiniteDifferences`.
+    """
+
+    alpha: Tensor
+
+    def __init__(
+        self,
+        alpha: float | Tensor = 0.1,
+        learn: bool = True,
+        bounds: tuple[float, float] = (1e-7, 1e7),
+        axes: int = 2,
+        boundary: Boundary = "neumann",
+        direction: Direction = "backward",
+    ) -> None:
+        super().__init__(FiniteDifferences(axes, boundary, direction), Quadratic())
+        _register(self, {"alpha": alpha}, ("alpha",) if learn else (), {"alpha": bounds})
+
+    def scale(self, like: Tensor) -> Tensor:
+        """alpha."""
+        return self.alpha.to(like.dtype)
+
+    def cross_factors(self, like: Tensor) -> tuple[bool, bool, Tensor]:
+        """Only alpha is learned."""
+        return is_learned(self, "alpha"), False, torch.zeros((), dtype=like.dtype, device=like.device)
+
+
+def _register(
+    module: PotentialRegularizer,
+    values: Mapping[str, float | Tensor],
+    learn: Iterable[str],
+    bounds: Mapping[str, tuple[float, float]] | None,
+) -> None:
+    learned = frozenset(learn)
+    for field, given in (("learn", learned), ("bounds", frozenset(bounds or {}))):
+        unknown = sorted(given - set(values))
+        if unknown:
+            raise ValueError(f"{field}: found {unknown}, expected names out of {sorted(values)}")
+    limits = {**DEFAULT_BOUNDS, **(bounds or {})}
+    for name, value in values.items():
+        learnable(module, name, value, Log10(limits[name]), name in learned)

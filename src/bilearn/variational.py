@@ -1,0 +1,164 @@
+"""Variational energies h(x) = D(A x, y) + R(x): composition of a fidelity, a forward operator and a regularizer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bilearn import _batch
+from bilearn._tridiagonal import solve_tridiagonal
+from bilearn.curvature import Constant, Curvature
+from bilearn.energy import Apply, Energy, Hessian
+from bilearn.fidelities import Fidelity
+from bilearn.operators import ForwardOperator, Identity
+from bilearn.regularizers import Regularizer, TermHessian
+
+
+class VariationalEnergy(Energy):
+    """h(x; theta, y) = D(A x, y) + R(x).
+
+    Args:
+        fidelity: D, separable in the data.
+        regularizer: R.
+        operator: A; None means identity (denoising). ``bilearn.interop.as_operator`` makes one from any
+            ``deepinv.physics.LinearPhysics`` or any object with ``A`` and ``A_adjoint``.
+    """
+
+    def __init__(self, fidelity: Fidelity, regularizer: Regularizer, operator: ForwardOperator | None = None) -> None:
+        super().__init__()
+        self.fidelity = fidelity
+        self.regularizer = regularizer
+        self.operator = Identity() if operator is None else operator
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """D(A x, y) + R(x), shape (B,)."""
+        return self.fidelity(self.operator.A(x), y) + self.regularizer(x)
+
+    def grad(self, x: Tensor, y: Tensor) -> Tensor:
+        """A' D'(A x, y) + R'(x)."""
+        data = self.operator.A_adjoint(self.fidelity.grad(self.operator.A(x), y))
+        return self.regularizer.add_grad(data, x)
+
+    def hessian(self, x: Tensor, y: Tensor) -> Hessian:
+        """A' diag(D'') A + R''(x)."""
+        with torch.no_grad():
+            weight = self.fidelity.second(self.operator.A(x), y)
+        return VariationalHessian(self.operator, weight, self.regularizer.hessian(x), x)
+
+    def curvature(self, y: Tensor) -> Curvature:
+        """Constants of D scaled by those of A, plus the constants of R.
+
+        mu = max(0, mu_D) lambda_min(A'A) + mu_R (a negative mu_D scales with |A|^2), L = L_D |A|^2 + L_R,
+        Hessian: L_H,D |A|^3 + L_H,R, cross: L_B,D |A|^2 + L_B,R.
+        """
+        data, norm = self.fidelity.curvature(y), self.operator.norm_squared()
+        prior = self.regularizer.curvature(self.operator.start(y))
+        convex = bool(torch.as_tensor(data.strong_convexity.value >= 0).all())
+        least = self.operator.smallest_squared() if convex else norm
+        root = Constant(norm.value**0.5, norm.source)
+        return Curvature(
+            data.strong_convexity.times(least) + prior.strong_convexity,
+            data.smoothness.times(norm) + prior.smoothness,
+            _vanishing(data.hessian_lipschitz, norm.times(root)) + prior.hessian_lipschitz,
+            _vanishing(data.cross_lipschitz, norm) + prior.cross_lipschitz,
+        )
+
+    def start(self, y: Tensor) -> Tensor:
+        """An image made from the data by the operator."""
+        return self.operator.start(y)
+
+    def rounding(self, x: Tensor, y: Tensor) -> Tensor:
+        """Rounding of D', of the two operator applications and of R'."""
+        with torch.no_grad():
+            z = self.operator.A(x)
+            norm = self.operator.norm_squared()
+            root = math.sqrt(float(norm.value)) if norm.known else 1.0
+            unit = torch.finfo(x.dtype).eps
+            amplification = self.operator.rounding_factor * unit
+            smoothness = self.fidelity.curvature(y).smoothness.per_sample(x)
+            through = amplification * root * smoothness * (2 * root * _batch.norm(x) + _batch.norm(y)) if amplification else 0.0
+            return root * self.fidelity.rounding(z, y) + through + self.regularizer.rounding(x)
+
+    def hessian_variation(self, x: Tensor, y: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """|A| times the bound of D along A v within |A| radius, plus the bound of R."""
+        with torch.no_grad():
+            root = self._norm(x)
+            data = self.fidelity.second_variation(self.operator.A(x), y, self.operator.A(v), root * radius)
+            return root * data + self.regularizer.hessian_variation(x, v, radius)
+
+    def cross_variation(self, x: Tensor, y: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+        """Bound of D along A v within |A| radius, plus the bound of R."""
+        with torch.no_grad():
+            data = self.fidelity.cross_variation(self.operator.A(x), y, self.operator.A(v), self._norm(x) * radius)
+            return data + self.regularizer.cross_variation(x, v, radius)
+
+    def _norm(self, x: Tensor) -> Tensor:
+        return self.operator.norm_squared().per_sample(x).sqrt()
+
+
+def _vanishing(constant: Constant, factor: Constant) -> Constant:
+    """Product that is a declared zero where the constant is zero, whatever is known of the factor."""
+    if constant.declared and bool((torch.as_tensor(constant.value) == 0).all()):
+        return constant
+    return constant.times(factor)
+
+
+class VariationalHessian(Hessian):
+    """A' diag(weight) A + R''.
+
+    Args:
+        operator: A.
+        weight: (B, ...) second derivative of the fidelity at A x.
+        prior: Hessian of the regularizer.
+        like: (B, ...) any tensor shaped like x.
+    """
+
+    def __init__(self, operator: ForwardOperator, weight: Tensor, prior: TermHessian, like: Tensor) -> None:
+        self._operator, self._weight, self._prior, self._like = operator, weight, prior, like
+        self._identity = isinstance(operator, Identity)
+
+    def __call__(self, v: Tensor) -> Tensor:
+        if self._identity:
+            out = self._weight * v
+        else:
+            out = self._operator.A_adjoint(self._weight * self._operator.A(v))
+        return self._prior.add_to(out, v)
+
+    def select(self, index: Tensor) -> Hessian:
+        weight, like = _batch.select(self._weight, index), _batch.select(self._like, index)
+        return VariationalHessian(self._operator, weight, self._prior.select(index), like)
+
+    def direct(self) -> Apply | None:
+        """Tridiagonal solve where data and prior allow it (1-D signals with a diagonal A'A)."""
+        data = self._operator.normal_diagonal(self._weight)
+        diagonal, off = self._prior.diagonal(), self._prior.off_diagonal()
+        if data is None or diagonal is None or off is None:
+            return None
+        shape = self._like.shape
+        n = shape[-1]
+        main = (data + diagonal).expand(shape).reshape(-1, n)
+        side = off.expand(*shape[:-1], n - 1).reshape(-1, n - 1)
+
+        def solve(v: Tensor) -> Tensor:
+            flat = v.reshape(-1, n) if v.ndim == len(shape) else v.reshape(v.shape[0], -1, n)
+            return solve_tridiagonal(main, side, flat).reshape(v.shape)
+
+        return solve
+
+    def preconditioner(self) -> Apply | None:
+        """Inverse diagonal where A'A is diagonal, inverse Fourier symbol where A is a circular convolution."""
+        data, diagonal = self._operator.normal_diagonal(self._weight), self._prior.diagonal()
+        if data is not None and diagonal is not None:
+            inverse = 1 / (data + diagonal)
+            return lambda v: inverse * v
+        symbol, prior = self._operator.normal_symbol(self._like), self._prior.symbol(self._like)
+        if symbol is None or prior is None:
+            return None
+        mean = _batch.total(self._weight) / _batch.samples(self._weight)
+        spectrum = 1 / (_batch.expand(mean, self._like) * symbol + prior)
+        count = symbol.ndim if symbol.ndim < self._like.ndim else self._like.ndim - 2
+        axes = tuple(range(-count, 0))
+        sizes = self._like.shape[-count:]
+        return lambda v: torch.fft.irfftn(torch.fft.rfftn(v, dim=axes) * spectrum, s=sizes, dim=axes)
