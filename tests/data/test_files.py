@@ -73,9 +73,10 @@ def test_archives_and_hdf5_are_read_in_sorted_order(tmp_path):
 
     np.savez(tmp_path / "a.npz", second=np.full((2, 2), 0.5), first=np.zeros((2, 2)))
     with h5py.File(tmp_path / "b.h5", "w") as file:
-        file["images"] = np.full((6, 3, 3), 0.25)
+        file["images"] = np.full((6, 5, 5), 0.25)
     assert [float(i.pixels[0, 0, 0]) for i in read_image(tmp_path / "a.npz")] == [0.0, 0.5]
-    assert len(read_image(tmp_path / "b.h5")) == 6
+    stack = read_image(tmp_path / "b.h5")
+    assert len({i.name for i in stack}) == len({i.group for i in stack}) == 6
 
 
 def test_folder_is_sorted_and_passes_over_other_files(tmp_path):

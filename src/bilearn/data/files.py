@@ -44,7 +44,8 @@ def read_image(path: str | Path, scale: float | None = None) -> list[NamedImage]
 
     Integer pixels are divided by the largest number of their type, Booleans become 0 and 1, floating-point pixels are
     taken as they are. Arrays may be (H, W), (H, W, 3 or 4), (C, H, W) with C <= 4, (N, H, W) or (N, C, H, W). An alpha
-    channel is dropped; the orientation recorded by a camera is applied.
+    channel is dropped; the orientation recorded by a camera is applied. Pages of a TIFF share one group; images of an
+    array each have their own.
 
     Args:
         path: the file.
@@ -72,10 +73,11 @@ def read_image(path: str | Path, scale: float | None = None) -> list[NamedImage]
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"{file}: cannot be read as an image ({error}); replace or remove the file") from error
     images = [(label, part) for label, array in arrays for part in _channels_first(file, array)]
-    names = [file.stem + label for label, _ in images]
+    labels = [file.stem + label for label, _ in images]
+    names = [label if labels.count(label) == 1 else f"{label} #{i}" for i, label in enumerate(labels)]
     return [
-        NamedImage(_normalized(file, part, scale), name if names.count(name) == 1 else f"{name} #{i}", file.name)
-        for i, ((_, part), name) in enumerate(zip(images, names, strict=True))
+        NamedImage(_normalized(file, part, scale), name, file.name if suffix in PICTURES else f"{file.name}:{name}")
+        for (_, part), name in zip(images, names, strict=True)
     ]
 
 
@@ -136,7 +138,8 @@ def _channels_first(file: Path, array: np.ndarray) -> list[np.ndarray]:
     if array.ndim == 4:
         return list(array)
     raise DataError(
-        f"{file}: found an array of shape {array.shape}, expected (H, W), (H, W, 3), (C, H, W), (N, H, W) or (N, C, H, W)"
+        f"{file}: found an array of shape {array.shape}, "
+        "expected (H, W), (H, W, 3), (C, H, W), (N, H, W) or (N, C, H, W)"
     )
 
 
@@ -156,7 +159,8 @@ def _normalized(file: Path, array: np.ndarray, scale: float | None) -> torch.Ten
     low, high = float(pixels.min()), float(pixels.max())
     if low < 0 or high > 1:
         raise DataError(
-            f"{file}: found values in [{low:g}, {high:g}], expected [0, 1]; set scale to the number that stands for white"
+            f"{file}: found values in [{low:g}, {high:g}], expected [0, 1]; "
+            "set scale to the number that stands for white"
         )
     return pixels
 

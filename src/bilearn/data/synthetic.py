@@ -97,7 +97,7 @@ def blocky_signals(count: int, size: int, seed: int) -> list[NamedImage]:
     Returns:
         Signals with pixels of shape (1, size).
     """
-    random = np.random.RandomState(seed)  # noqa: NPY002 - the published data come from the legacy generator
+    random = np.random.RandomState(seed)
     domain = np.linspace(-2, 2, size)
     signals = []
     for index in range(count):
