@@ -39,7 +39,8 @@ class LeastSquares(Fidelity):
 
     def grad(self, z: Tensor, y: Tensor) -> Tensor:
         """w (z - y)."""
-        return self._weight(z) * (z - y)
+        weight = self._weight(z)
+        return weight * (z - y) if torch.is_grad_enabled() else (z - y).mul_(weight)
 
     def second(self, z: Tensor, y: Tensor) -> Tensor:
         """w, expanded."""

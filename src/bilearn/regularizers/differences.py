@@ -52,18 +52,16 @@ class FiniteDifferences:
         """Largest change of the vector (u_1, ..., u_d) at one pixel for a unit change of x."""
         return math.sqrt(self.axes + 1.0)
 
-    def edge(self, x: Tensor, axis: int) -> tuple[Tensor, int]:
-        """Boundary entry of the field along ``axis`` and the index where it stands."""
+    def edge(self, x: Tensor, axis: int) -> Tensor:
+        """Boundary entry of the field along ``axis``."""
         n = x.shape[axis]
         back = self.direction == "backward"
         first, last = x.narrow(axis, 0, 1), x.narrow(axis, n - 1, 1)
         if self.boundary == "neumann":
-            value = torch.zeros_like(first)
-        elif self.boundary == "periodic":
-            value = first - last
-        else:
-            value = first if back else -last
-        return value, 0 if back else n - 1
+            return torch.zeros_like(first)
+        if self.boundary == "periodic":
+            return first - last
+        return first if back else -last
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Fields, one per axis; differentiable."""
@@ -71,7 +69,7 @@ class FiniteDifferences:
         for axis in range(-self.axes, 0):
             n = x.shape[axis]
             inner = x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1)
-            edge, _ = self.edge(x, axis)
+            edge = self.edge(x, axis)
             fields.append(torch.cat((edge, inner) if self.direction == "backward" else (inner, edge), axis))
         return tuple(fields)
 
@@ -79,10 +77,13 @@ class FiniteDifferences:
         """Write the fields of x into ``out`` (tensors shaped like x)."""
         for axis, field in zip(range(-self.axes, 0), out, strict=True):
             n = x.shape[axis]
-            edge, place = self.edge(x, axis)
-            inner = field.narrow(axis, 1 if place == 0 else 0, n - 1)
-            torch.sub(x.narrow(axis, 1, n - 1), x.narrow(axis, 0, n - 1), out=inner)
-            field.narrow(axis, place, 1).copy_(edge)
+            back = self.direction == "backward"
+            torch.sub(x.narrow(axis, 1, n - 1), x.narrow(axis, 0, n - 1), out=field.narrow(axis, int(back), n - 1))
+            border = field.narrow(axis, 0 if back else n - 1, 1)
+            if self.boundary == "neumann":
+                border.zero_()
+            else:
+                border.copy_(self.edge(x, axis))
 
     def adjoint(self, fields: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
         """K' of the fields; differentiable."""

@@ -109,8 +109,7 @@ class PotentialRegularizer(Regularizer):
         return self._add_ridge(self.differences.add_adjoint(out, fields), x)
 
     def _add_ridge(self, out: Tensor, x: Tensor) -> Tensor:
-        ridge = self.ridge(x)
-        return out.add_(x, alpha=float(ridge)) if ridge.ndim == 0 and ridge.device.type == "cpu" else out.addcmul_(ridge, x)
+        return out.addcmul_(self.ridge(x).detach(), x)
 
     def _fill(self, x: Tensor) -> list[Tensor]:
         fields = [self._workspace.take(f"field{k}", x) for k in range(self.differences.axes)]
@@ -127,16 +126,16 @@ class PotentialRegularizer(Regularizer):
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x, with a and e computed once."""
         with torch.no_grad():
-            fields = list(self.differences(x))
+            fields = [torch.empty_like(x) for _ in range(self.differences.axes)]
+            self.differences.fill(fields, x)
             alpha, nu = self.scale(x), self.shape(x)
             amplitudes = []
             for group in self._groups():
-                t = self._magnitude(tuple(fields), group)
-                first = self.potential.first(t, nu)
-                root = torch.sqrt(-self.potential.cross(t, nu) / first)
-                amplitudes.append(alpha * first)
+                t = self._fill_magnitude(fields, group)
+                first, root = self.potential.first_and_root(t, nu)
                 for k in group:
                     fields[k].mul_(root)
+                amplitudes.append(first * alpha)
             return PotentialHessian(self, amplitudes, fields, self.ridge(x))
 
     def curvature(self, like: Tensor) -> Curvature:
@@ -243,7 +242,7 @@ class PotentialHessian(TermHessian):
             along = inner.sum(-differences.axes - 1, keepdim=True) if regularizer.coupled else inner
             for k in group:
                 fields[k].addcmul_(self._unit[k], along, value=-1.0).mul_(a)
-        return regularizer._add_ridge(differences.add_adjoint(out, fields), v)
+        return differences.add_adjoint(out, fields).addcmul_(self._ridge, v)
 
     def select(self, index: Tensor) -> TermHessian:
         amplitudes = [_batch.select(a, index) for a in self._amplitudes]

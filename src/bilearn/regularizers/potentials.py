@@ -34,6 +34,11 @@ class Potential(ABC):
         """phi'(r)/r, in the memory of t."""
         return t.copy_(self.first(t, nu))
 
+    def first_and_root(self, t: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+        """first and sqrt(-cross/first); may use the memory of t."""
+        first = self.first(t, nu)
+        return first, torch.sqrt(-self.cross(t, nu) / first)
+
     @abstractmethod
     def first_max(self, nu: Tensor) -> Tensor:
         """Largest phi'(r)/r."""
@@ -78,6 +83,11 @@ class SmoothedAbsolute(Potential):
     def fill_first(self, t: Tensor, nu: Tensor) -> Tensor:
         """In place."""
         return t.add_(nu * nu).rsqrt_()
+
+    def first_and_root(self, t: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+        """Both are (t + nu^2)^(-1/2)."""
+        first = self.fill_first(t, nu)
+        return first, first
 
     def first_max(self, nu: Tensor) -> Tensor:
         """1/nu."""
