@@ -62,7 +62,8 @@ class Energy(nn.Module):
     """h(x; theta, y), one number per sample. theta is every learnable parameter of the module.
 
     What an author must write: ``forward``. What an author may write, because autograd or an 'unknown' stands in:
-    ``grad``, ``hessian``, ``curvature``, ``start``, ``rounding``, ``hessian_variation``, ``cross_variation``.
+    ``grad``, ``hessian``, ``curvature``, ``start``, ``rounding``, ``hessian_variation``, ``cross_variation``,
+    ``column_variation``, ``cross_norm``.
 
     Shapes: x (B, ...), y (B, ...) of any other shape, result (B,). Sample i of the result depends on sample i only.
     """
@@ -138,6 +139,17 @@ class Energy(nn.Module):
     def cross_variation(self, x: Tensor, y: Tensor, v: Tensor, radius: Tensor) -> Tensor:
         """Bound (B,) on the 2-norm over theta of the change of d/dtheta <grad h(x), v> while x moves by at most radius."""
         return _scaled(self.curvature(y).cross_lipschitz.per_sample(x), radius * _batch.norm(v))
+
+    def column_variation(self, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+        """Bound (B,) on the spectral norm of the change of d(grad h)/d(theta) while x moves by at most radius."""
+        return _scaled(self.curvature(y).cross_lipschitz.per_sample(x), radius)
+
+    def cross_norm(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """Bound (B,) on the spectral norm of d(grad h)/d(theta) at x, or None where none is declared.
+
+        Asked for only where there are too many parameters to compute the norm from ``cross_columns``.
+        """
+        return None
 
 
 def _scaled(constant: Tensor, factor: Tensor) -> Tensor:
