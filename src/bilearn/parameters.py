@@ -151,9 +151,9 @@ def learnable(
     Raises:
         ValueError: if the value is NaN or outside the bounds; the message names the parameter.
     """
-    natural = torch.as_tensor(value)
-    natural = natural.detach().clone().to(dtype)
-    adapter = _Natural(f"{type(module).__name__}.{name}", coordinate, natural)
+    natural = torch.as_tensor(value, dtype=dtype).detach().clone()
+    owner = type(module).__name__.removeprefix("Parametrized")
+    adapter = _Natural(f"{owner}.{name}", coordinate, natural)
     adapter.right_inverse(natural)
     module.register_parameter(name, nn.Parameter(natural))
     parametrize.register_parametrization(module, name, adapter)

@@ -1,6 +1,16 @@
 """Data fidelities D(A x, y)."""
 
 from bilearn.fidelities.fidelity import Fidelity
+from bilearn.fidelities.kullback_leibler import KullbackLeibler
 from bilearn.fidelities.least_squares import LeastSquares
+from bilearn.fidelities.robust import Huber, PseudoHuber, ResidualFidelity, StudentT
 
-__all__ = ["Fidelity", "LeastSquares"]
+__all__ = [
+    "Fidelity",
+    "Huber",
+    "KullbackLeibler",
+    "LeastSquares",
+    "PseudoHuber",
+    "ResidualFidelity",
+    "StudentT",
+]
