@@ -90,7 +90,9 @@ class _OnValues(Penalty):
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if isinstance(self.names, str):
-            raise ValueError(f"names: found the string {self.names!r}, expected a list of names; write [{self.names!r}]")
+            raise ValueError(
+                f"names: found the string {self.names!r}, expected a list of names; write [{self.names!r}]"
+            )
 
     @abstractmethod
     def _measure(self, values: Tensor) -> Tensor:

@@ -287,9 +287,7 @@ class Summary:
             optimizer=str(entry.get("optimizer") or ""),
             start=bounded("start"),
             final=bounded("final"),
-            parameters=tuple(
-                ParameterRecord.from_json(str(k), v) for k, v in (entry.get("parameters") or {}).items()
-            ),
+            parameters=tuple(ParameterRecord.from_json(str(k), v) for k, v in (entry.get("parameters") or {}).items()),
             metrics={
                 str(split): {
                     str(stage): {

@@ -78,7 +78,11 @@ class VariationalEnergy(Energy):
             unit = torch.finfo(x.dtype).eps
             amplification = self.operator.rounding_factor * unit
             smoothness = self.fidelity.curvature(y).smoothness.per_sample(x)
-            through = amplification * root * smoothness * (2 * root * _batch.norm(x) + _batch.norm(y)) if amplification else 0.0
+            through = (
+                amplification * root * smoothness * (2 * root * _batch.norm(x) + _batch.norm(y))
+                if amplification
+                else 0.0
+            )
             return root * self.fidelity.rounding(z, y) + through + self.regularizer.rounding(x)
 
     def hessian_variation(self, x: Tensor, y: Tensor, v: Tensor, radius: Tensor) -> Tensor:

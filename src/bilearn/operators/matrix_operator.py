@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -27,26 +29,27 @@ class MatrixOperator(ForwardOperator):
     def __init__(self, matrix: Tensor, image_shape: tuple[int, ...], data_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.image_shape, self.data_shape = tuple(image_shape), tuple(data_shape)
-        sparse = matrix.layout != torch.strided
-        if sparse:
-            coo = matrix.to_sparse_coo().coalesce()
-            transpose = coo.t().coalesce().to_sparse_csr()
-            matrix = coo.to_sparse_csr()
-            ones = torch.ones(matrix.shape[1], 1, dtype=matrix.dtype)
-            absolute = torch.sparse_csr_tensor(matrix.crow_indices(), matrix.col_indices(), matrix.values().abs(), matrix.shape)
-            rows = (absolute @ ones).max()
-            back = torch.sparse_csr_tensor(
-                transpose.crow_indices(), transpose.col_indices(), transpose.values().abs(), transpose.shape
-            )
-            columns = (back @ torch.ones(matrix.shape[0], 1, dtype=matrix.dtype)).max()
-        else:
-            transpose = matrix.t().contiguous()
-            rows, columns = matrix.abs().sum(1).max(), matrix.abs().sum(0).max()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse (CSR|invariant)")
+            if matrix.layout == torch.strided:
+                transpose = matrix.t().contiguous()
+                absolute = matrix.abs()
+                rows, columns = absolute.sum(1).max(), absolute.sum(0).max()
+            else:
+                entries = matrix.to_sparse_coo().coalesce()
+                matrix, transpose = entries.to_sparse_csr(), entries.t().coalesce().to_sparse_csr()
+                (row, column), size = entries.indices(), entries.values().abs()
+                rows = torch.zeros(matrix.shape[0], dtype=size.dtype).index_add(0, row, size).max()
+                columns = torch.zeros(matrix.shape[1], dtype=size.dtype).index_add(0, column, size).max()
         self.register_buffer("matrix", matrix)
         self.register_buffer("transpose", transpose)
         self._bound = float(rows) * float(columns)
 
     def _multiply(self, matrix: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if x.dtype != matrix.dtype:
+            raise ValueError(
+                f"x: found {x.dtype} for a matrix of {matrix.dtype}; move both to one dtype, e.g. operator.to({x.dtype})"
+            )
         lead = x.shape[: x.ndim - (len(self.image_shape) if matrix is self.matrix else len(self.data_shape))]
         columns = x.reshape(-1, matrix.shape[1]).t()
         return (matrix @ columns).t().reshape(*lead, *shape)

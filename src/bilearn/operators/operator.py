@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
-from bilearn.curvature import UNKNOWN_LOWER, UNKNOWN_UPPER, Constant
+from bilearn.curvature import UNKNOWN_UPPER, Constant
 
 
 class ForwardOperator(nn.Module):
@@ -111,42 +113,36 @@ class Mask(ForwardOperator):
 
 
 class Unstructured(ForwardOperator):
-    """Any object with ``A`` and ``A_adjoint``, such as a ``deepinv.physics.LinearPhysics``.
+    """Any object with ``A`` and ``A_adjoint``, such as a ``deepinv.physics.LinearPhysics``, used as it is.
 
     Args:
         physics: the object; its ``A`` maps (B, C, H, W) to data with one sample per row.
-        norm_squared: |A|^2 where known. Without it solvers that need a Lipschitz constant refuse this operator.
-        rounding_factor: see :class:`ForwardOperator`.
+        norm_squared: |A|^2 where known; solvers that need a Lipschitz constant refuse an operator without it.
+        image_axes, data_axes: number of axes of a batch of images and of a batch of data.
     """
 
     def __init__(
-        self, physics: nn.Module, norm_squared: Constant = UNKNOWN_UPPER, smallest_squared: Constant = UNKNOWN_LOWER
+        self, physics: Any, norm_squared: Constant = UNKNOWN_UPPER, image_axes: int = 4, data_axes: int = 4
     ) -> None:
         super().__init__()
         self.physics = physics
         self._norm_squared = norm_squared
-        self._smallest_squared = Constant(0.0) if not smallest_squared.known else smallest_squared
-        self._ndim: int | None = None
+        self._axes = image_axes, data_axes
 
     def A(self, x: Tensor) -> Tensor:
-        """A x, applied part by part where x is a stack of right-hand sides."""
-        return _by_stack(self.physics.A, x, 4)  # type: ignore[arg-type]
+        """A x; a stack of right-hand sides is applied as one larger batch."""
+        return _by_stack(self.physics.A, x, self._axes[0])
 
     def A_adjoint(self, z: Tensor) -> Tensor:
         """A' z."""
-        return _by_stack(self.physics.A_adjoint, z, 4)  # type: ignore[arg-type]
+        return _by_stack(self.physics.A_adjoint, z, self._axes[1])
 
     def norm_squared(self) -> Constant:
         """As given."""
         return self._norm_squared
 
-    def smallest_squared(self) -> Constant:
-        """As given, else zero."""
-        return self._smallest_squared
 
-
-def _by_stack(apply, x: Tensor, ndim: int) -> Tensor:  # type: ignore[no-untyped-def]
-    if x.ndim <= ndim:
+def _by_stack(apply: Callable[[Tensor], Tensor], x: Tensor, axes: int) -> Tensor:
+    if x.ndim <= axes:
         return apply(x)
-    flat = apply(x.flatten(0, 1))
-    return flat.unflatten(0, x.shape[:2])
+    return apply(x.flatten(0, 1)).unflatten(0, x.shape[:2])

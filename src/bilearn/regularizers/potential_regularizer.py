@@ -148,7 +148,9 @@ class PotentialRegularizer(Regularizer):
         zero = torch.zeros((1,), dtype=like.dtype, device=like.device)
         learned_alpha, learned_nu, ridge_slope = self.cross_factors(like)
         slope = self.potential.shape_slope(zero, nu)
-        cross = ridge_slope + LN10 * top * square * ((first if learned_alpha else 0.0) + (slope.max() if learned_nu else 0.0))
+        cross = ridge_slope + LN10 * top * square * (
+            (first if learned_alpha else 0.0) + (slope.max() if learned_nu else 0.0)
+        )
         return Curvature(
             Constant(ridge.min()),
             Constant(top * first * square + ridge.max()),
@@ -171,7 +173,9 @@ class PotentialRegularizer(Regularizer):
             worst = torch.zeros(v.shape[:lead], dtype=x.dtype, device=x.device)
             for group in self._groups():
                 third = alpha * self.potential.third(self._floor(fields, group, radius), nu)
-                worst = torch.maximum(worst, _batch.max_abs(third * torch.sqrt(self._magnitude(directions, group)), lead))
+                worst = torch.maximum(
+                    worst, _batch.max_abs(third * torch.sqrt(self._magnitude(directions, group)), lead)
+                )
             return worst * self.differences.norm_squared * radius
 
     def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
@@ -246,7 +250,9 @@ class PotentialHessian(TermHessian):
 
     def select(self, index: Tensor) -> TermHessian:
         amplitudes = [_batch.select(a, index) for a in self._amplitudes]
-        return PotentialHessian(self._regularizer, amplitudes, [_batch.select(e, index) for e in self._unit], self._ridge)
+        return PotentialHessian(
+            self._regularizer, amplitudes, [_batch.select(e, index) for e in self._unit], self._ridge
+        )
 
     def _weights(self) -> list[Tensor]:
         weights: list[Tensor] = [torch.empty(0)] * len(self._unit)

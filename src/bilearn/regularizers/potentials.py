@@ -78,7 +78,7 @@ class SmoothedAbsolute(Potential):
 
     def cross(self, t: Tensor, nu: Tensor) -> Tensor:
         """-(t + nu^2)^(-3/2)."""
-        return -torch.rsqrt(t + nu * nu) ** 3
+        return -(torch.rsqrt(t + nu * nu) ** 3)
 
     def fill_first(self, t: Tensor, nu: Tensor) -> Tensor:
         """In place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import reduce
 
@@ -15,6 +16,10 @@ from bilearn.energy import Hessian
 
 class TermHessian(Hessian):
     """Second derivative of one term, with the structure that direct solvers and preconditioners can use."""
+
+    @abstractmethod
+    def select(self, index: Tensor) -> TermHessian:
+        """The Hessian of the samples ``index``."""
 
     def add_to(self, out: Tensor, v: Tensor) -> Tensor:
         """out += H v, in place; returns out."""
