@@ -17,7 +17,7 @@ class FourierBlur(ForwardOperator):
         shape: image size (H, W), or (W,) for signals.
     """
 
-    spectrum: Tensor
+    parts: Tensor
 
     def __init__(self, kernel: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -31,7 +31,12 @@ class FourierBlur(ForwardOperator):
         axis = tuple(range(-axes, 0))
         padded = torch.roll(padded, [-(k // 2) for k in sizes], axis)
         self.axes, self.shape = axis, tuple(shape)
-        self.register_buffer("spectrum", torch.fft.rfftn(padded, dim=axis))
+        self.register_buffer("parts", torch.view_as_real(torch.fft.rfftn(padded, dim=axis)).contiguous())
+
+    @property
+    def spectrum(self) -> Tensor:
+        """Complex spectrum of the kernel; stored as real parts so that ``to(dtype)`` keeps the imaginary one."""
+        return torch.view_as_complex(self.parts)
 
     def _apply_spectrum(self, x: Tensor, spectrum: Tensor) -> Tensor:
         complex_type = torch.complex128 if x.dtype == torch.float64 else torch.complex64
