@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import lapack
 from torch import Tensor
 
 
@@ -41,8 +40,10 @@ def solve_tridiagonal(diag: Tensor, off: Tensor, rhs: Tensor) -> Tensor:
 
 
 def _chained_lapack(diag: Tensor, off: Tensor, rhs: Tensor) -> Tensor:
+    from scipy.linalg import get_lapack_funcs  # a tenth of a second to import, needed for signals only
+
     batch, n = diag.shape
-    ptsv = lapack.dptsv if rhs.dtype == torch.float64 else lapack.sptsv
+    (ptsv,) = get_lapack_funcs(("ptsv",), dtype=np.float64 if rhs.dtype == torch.float64 else np.float32)
     coupling = torch.zeros(batch, n, dtype=off.dtype)
     coupling[:, : n - 1] = off
     d, e = diag.reshape(-1).numpy(), coupling.reshape(-1)[:-1].numpy()
