@@ -1,1 +1,23 @@
+"""Hypergradients: the gradient of the upper-level loss in theta, with a bound on its error."""
 
+from bilearn.hypergradient.adaptive import AdaptiveEstimator
+from bilearn.hypergradient.argmin_layer import argmin_layer
+from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator
+from bilearn.hypergradient.finite_differences import FiniteDifferences
+from bilearn.hypergradient.implicit import ImplicitHypergradient
+from bilearn.hypergradient.one_step import OneStep
+from bilearn.hypergradient.tangent import TangentHypergradient
+from bilearn.hypergradient.unrolled import Unrolled
+
+__all__ = [
+    "AdaptiveEstimator",
+    "BoundParts",
+    "FiniteDifferences",
+    "Hypergradient",
+    "HypergradientEstimator",
+    "ImplicitHypergradient",
+    "OneStep",
+    "TangentHypergradient",
+    "Unrolled",
+    "argmin_layer",
+]

@@ -1,0 +1,62 @@
+"""Implicit differentiation: one adjoint linear system per sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilearn import _batch
+from bilearn.hypergradient.adaptive import AdaptiveEstimator, Attempt, linear_tolerance
+from bilearn.hypergradient.bounds import adjoint_bound
+from bilearn.hypergradient.point import Point
+from bilearn.linear_systems import LinearMethod, solve_linear
+from bilearn.solution import Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImplicitHypergradient(AdaptiveEstimator):
+    """-B' q with A q = grad loss, to a requested accuracy (``bounds.py``, adjoint form).
+
+    A and B are the Hessian and the cross derivative d(grad h)/d(theta) at the returned point.
+
+    Args:
+        linear: method of the adjoint system; the default of ``solve_linear`` if None.
+        relative, initial, fallback, max_rounds: see :class:`AdaptiveEstimator`.
+
+    References:
+        Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016.
+        Ehrhardt, Roberts, "Analyzing inexact hypergradients for bilevel learning", IMA J. Appl. Math., 2023.
+    """
+
+    linear: LinearMethod | None = None
+
+    def attempt(self, point: Point, start: Tensor | None, goal: float | None) -> Attempt:
+        """Solve A q = g to the residual its share of the accuracy allows, and assemble -B'q."""
+        stage = point.stage
+        moved = stage.energy.column_variation(point.x, stage.y, point.lower.error)
+        sensitivity = (point.cross.norm + moved) / stage.mu
+        tolerance = linear_tolerance(point, _batch.norm(point.slope), sensitivity, goal, self.fallback)
+        adjoint = solve_linear(
+            point.hessian, point.slope, mu=stage.mu, method=self.linear, x0=start, tolerance=tolerance, throw=False
+        )
+        gradient, cost = adjoint_gradient(point, adjoint.x)
+        cost.add(adjoint.cost)
+        residual = adjoint.gradient_norm + adjoint.rounding
+        bound = adjoint_bound(point, adjoint.x, residual, point.lower.error)
+        return Attempt(gradient, bound, adjoint, None, cost, goal is not None)
+
+    def lower_part(self, point: Point, attempt: Attempt, radius: float) -> float:
+        """See :meth:`AdaptiveEstimator.lower_part`."""
+        assert attempt.linear is not None
+        size = torch.full_like(point.stage.mu, radius)
+        return adjoint_bound(point, attempt.linear.x, torch.zeros_like(size), size).lower
+
+
+def adjoint_gradient(point: Point, q: Tensor) -> tuple[Tensor, Cost]:
+    """(P,) -B'q summed over the batch, from the columns where they are there, and its cost."""
+    if point.cross.columns is None:
+        products = point.stage.energy.cross_vjp(point.x, point.stage.y, q, point.vector.parameters)
+        return -point.vector.flatten(products), Cost(cross_products=_batch.size(q))
+    return -point.flatten(_batch.dot(point.cross.columns, q, lead=2).sum(1)), Cost()

@@ -1,0 +1,416 @@
+"""theta -> F(theta) = mean (or sum) of the losses of the reconstructions + penalty, to a requested accuracy."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bilearn.certified_loss import CertifiedLoss, certified_loss
+from bilearn.energy import Energy
+from bilearn.evaluation import Evaluation
+from bilearn.hypergradient import Hypergradient, HypergradientEstimator, ImplicitHypergradient, TangentHypergradient
+from bilearn.hypergradient.tangent import check_few
+from bilearn.losses import SquaredError, UpperLoss, as_loss
+from bilearn.lower.solver import LowerSolver
+from bilearn.parameters import ParameterVector
+from bilearn.penalties import Penalty
+from bilearn.solution import Cost
+from bilearn.warm_starts import WarmStarts
+
+_CHUNK_BYTES = {"cpu": 1_500_000}
+_CHUNK_BYTES_ACCELERATOR = 64_000_000
+_DEFAULT_RELATIVE = 1e-3
+_RELATIVE_FLOOR = 1e-6
+
+
+class ReducedObjective:
+    """The upper-level objective as an oracle: every answer carries bounds, every request may carry an accuracy.
+
+        F(theta) = scale * sum_i loss(xhat_i(theta), target_i) + penalty(theta),    scale = 1/N ("mean") or 1 ("sum")
+
+    Each call sets theta in the energy and leaves it there. Reconstructions, adjoints and tangents of every sample are kept
+    as starts of the next solves; they change the work, and values and gradients only within their bounds. Samples are
+    processed in chunks small enough for the cache. Solves that fail do not raise: the evaluation's message says what
+    happened and its bounds are those of the points that were found, infinite where there are none.
+
+    Args:
+        energy: the lower-level energy; its learnable parameters are theta.
+        y: (N, ...) data.
+        target: (N, ...) true signals, shaped like the reconstructions.
+        loss: upper-level loss, or any function (x, target) -> (B,).
+        penalty: penalty on theta.
+        reduction: "mean" or "sum" of the losses.
+        solver: lower-level method; the default one for this energy if None.
+        estimator: of the hypergradient; ``ImplicitHypergradient()`` if None.
+        tangents: of the Gauss-Newton matrix; ``TangentHypergradient()`` if None.
+        batch_size: samples per chunk; if None about 1.5 MB per vector on the CPU and 64 MB elsewhere.
+        observer: called with every evaluation.
+
+    Attributes:
+        parameters: theta as a flat vector with its box.
+        cost: all work so far.
+        evaluations: number of evaluations so far.
+
+    Raises:
+        ValueError: if shapes do not fit, there is no sample or no learnable parameter, or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        y: Tensor,
+        target: Tensor,
+        loss: UpperLoss | Callable[[Tensor, Tensor], Tensor] | None = None,
+        penalty: Penalty | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+        solver: LowerSolver | None = None,
+        estimator: HypergradientEstimator | None = None,
+        tangents: TangentHypergradient | None = None,
+        batch_size: int | None = None,
+        observer: Callable[[Evaluation], None] | None = None,
+    ) -> None:
+        if y.ndim == 0 or y.shape[0] == 0 or y.shape[:1] != target.shape[:1]:
+            raise ValueError(
+                f"target: found {tuple(target.shape)} for data y of shape {tuple(y.shape)}, expected one target per sample "
+                "and at least one sample"
+            )
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction: found {reduction!r}, expected 'mean' or 'sum'")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size: found {batch_size}, expected at least 1, or None")
+        self.energy, self.y, self.target = energy, y, target
+        self.loss = SquaredError() if loss is None else as_loss(loss)
+        self.penalty, self.reduction, self.solver = penalty, reduction, solver
+        self.estimator = ImplicitHypergradient() if estimator is None else estimator
+        self.tangents = TangentHypergradient() if tangents is None else tangents
+        self.batch_size = _chunk_size(energy, y) if batch_size is None else batch_size
+        self.observer = observer
+        self.parameters = ParameterVector(energy)
+        self.cost = Cost()
+        self.evaluations = 0
+        self._warm = WarmStarts(y.shape[0])
+        self._rates: dict[str, _Rate] = {}
+        self._index = torch.arange(y.shape[0], device=y.device)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the sum or mean."""
+        return self._index.numel()
+
+    @property
+    def reconstructions(self) -> Tensor | None:
+        """(N, ...) the latest reconstruction of every sample, or None before the first evaluation."""
+        return self._warm.get("x", self._index)
+
+    def subset(self, index: Tensor) -> ReducedObjective:
+        """The objective of some samples only (a minibatch); warm starts and the work count are shared.
+
+        Args:
+            index: (M,) positions among this objective's samples.
+
+        Raises:
+            ValueError: if ``index`` is empty.
+        """
+        if index.numel() == 0:
+            raise ValueError("index: found no sample, expected at least one")
+        view = copy.copy(self)
+        view._index = self._index[index.to(self._index.device)]
+        view._rates = dict(self._rates)
+        return view
+
+    def forget(self) -> None:
+        """Drop all warm starts and learned tolerances, as if nothing had been evaluated."""
+        self._warm.clear()
+        self._rates.clear()
+
+    def value(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
+        """F(theta) and an interval that contains it.
+
+        Args:
+            theta: (P,) coordinates.
+            accuracy: bound on |computed - exact|; None asks for 1e-3 of the losses.
+        """
+        return self._value(theta, accuracy, None)
+
+    def residuals(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
+        """As :meth:`value`, with every residual |xhat_i - x_i| accurate to ``accuracy``.
+
+        Raises:
+            ValueError: if the loss is not a function of residuals.
+        """
+        if self.loss.residual(self.target[:1], self.target[:1]) is None:
+            raise ValueError(f"loss: found {self.loss.name}, expected one with residuals, such as SquaredError")
+        return self._value(theta, None, accuracy)
+
+    def hypergradient(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
+        """F, its interval, and its gradient.
+
+        Args:
+            theta: (P,) coordinates.
+            accuracy: bound on the 2-norm error of the gradient; None asks for 1e-3 of its norm.
+        """
+        return self._differentiate(self.estimator, "adjoint", 0, theta, accuracy)
+
+    def gauss_newton(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
+        """F, its gradient, and the Gauss-Newton matrix: scale * sum T'(loss Hessian)T + positive part of the penalty's Hessian.
+
+        Args:
+            theta: (P,) coordinates.
+            accuracy: as in :meth:`hypergradient`.
+
+        Raises:
+            ValueError: if there are too many parameters for tangents.
+        """
+        check_few(self.parameters)
+        return self._differentiate(self.tangents, "tangent", 1, theta, accuracy)
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 / self.samples if self.reduction == "mean" else 1.0
+
+    def _chunks(self) -> Iterator[Tensor]:
+        count = math.ceil(self.samples / self.batch_size)
+        yield from self._index.tensor_split(count)
+
+    def _value(self, theta: Tensor, accuracy: float | None, distance: float | None) -> Evaluation:
+        tally = _Tally(self, theta)
+        for index in self._chunks():
+            share = None if accuracy is None else tally.share(accuracy / self._scale, index.numel())
+            part = certified_loss(
+                self.energy,
+                self.loss,
+                self.y[index],
+                self.target[index],
+                self.solver,
+                self._warm.get("x", index),
+                share,
+                distance,
+            )
+            self._warm.put("x", index, part.solution.x)
+            tally.add_value(part, index)
+        return self._record(tally.evaluation(accuracy if distance is None else distance))
+
+    def _differentiate(
+        self, estimator: HypergradientEstimator, kind: str, axis: int, theta: Tensor, accuracy: float | None
+    ) -> Evaluation:
+        """One pass over the chunks at the requested accuracy; without one, a second pass if the first was too coarse."""
+        tally = self._pass(estimator, kind, axis, _Tally(self, theta), None if accuracy is None else accuracy / self._scale)
+        if accuracy is None and math.isfinite(tally.gradient_bound):
+            goal = max(_DEFAULT_RELATIVE * tally.total_norm(), _RELATIVE_FLOOR * tally.chunk_norms * self._scale)
+            if self._scale * tally.gradient_bound > 1.01 * goal and self.samples > self.batch_size:
+                tally = self._pass(estimator, kind, axis, tally.again(), goal / self._scale)
+        return self._record(tally.evaluation(accuracy))
+
+    def _pass(
+        self, estimator: HypergradientEstimator, kind: str, axis: int, tally: _Tally, goal: float | None
+    ) -> _Tally:
+        for index in self._chunks():
+            share = None if goal is None else tally.share(goal, index.numel())
+            result = estimator.estimate(
+                self.energy,
+                self.loss,
+                self.y[index],
+                self.target[index],
+                self.parameters,
+                self.solver,
+                self._warm.get("x", index),
+                self._warm.get(kind, index, axis),
+                share,
+                self._rates[kind].tolerance(share, index.numel()) if kind in self._rates else None,
+            )
+            self._warm.put("x", index, result.lower.x)
+            if result.adjoint is not None:
+                self._warm.put(kind, index, result.adjoint.x, axis)
+            self._rates[kind] = _Rate.of(result, index.numel())
+            tally.add_gradient(result, index)
+        return tally
+
+    def _record(self, evaluation: Evaluation) -> Evaluation:
+        self.evaluations += 1
+        self.cost.add(evaluation.cost)
+        if self.observer is not None:
+            self.observer(evaluation)
+        return evaluation
+
+
+def _chunk_size(energy: Energy, y: Tensor) -> int:
+    with torch.no_grad():
+        sample = energy.start(y[:1])
+    allowed = _CHUNK_BYTES.get(y.device.type, _CHUNK_BYTES_ACCELERATOR)
+    return max(1, allowed // max(1, sample.numel() * sample.element_size()))
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """What the last gradient said about the distance its accuracy needs: bound's lower part = rate * distance, per sample."""
+
+    rate: float
+    norm: float
+    reached: float
+
+    @classmethod
+    def of(cls, result: Hypergradient, count: int) -> _Rate:
+        reached = float(result.lower.error.max())
+        if not math.isfinite(reached):
+            measured = result.lower.gradient_norm + result.lower.rounding
+            return cls(math.inf, 0.0, float(measured.max()))
+        rate = result.bound.lower / (reached * count) if reached > 0 else math.inf
+        return cls(rate, float(torch.linalg.vector_norm(result.gradient)) / count, reached)
+
+    def tolerance(self, goal: float | None, count: int) -> float | None:
+        """Distance to ask for first when ``count`` samples may err by ``goal`` together."""
+        each = _DEFAULT_RELATIVE * self.norm if goal is None else goal / count
+        wanted = 0.4 * each / self.rate if math.isfinite(self.rate) and self.rate > 0 else self.reached
+        return wanted if wanted > 0 and math.isfinite(wanted) else None
+
+
+@dataclass
+class _Tally:
+    """Sums over the chunks of one evaluation."""
+
+    objective: ReducedObjective
+    theta: Tensor
+    begin: float = field(default_factory=time.perf_counter)
+    cost: Cost = field(default_factory=Cost)
+
+    def __post_init__(self) -> None:
+        o = self.objective
+        o.parameters.set(self.theta)
+        self._start()
+        self.penalty = _penalty(o, second=False)
+
+    def _start(self) -> None:
+        self.losses: list[Tensor] = []
+        self.lower, self.upper, self.used, self.done = 0.0, 0.0, 0.0, 0
+        self.residuals: list[Tensor] = []
+        self.errors: list[Tensor] = []
+        self.gradient: Tensor | None = None
+        self.gradient_bound, self.chunk_norms = 0.0, 0.0
+        self.gram: Tensor | None = None
+        self.certified = True
+        self.messages: list[str] = []
+
+    def again(self) -> _Tally:
+        """The same evaluation before its first chunk; work done so far stays counted."""
+        self._start()
+        return self
+
+    def share(self, goal: float, count: int) -> float:
+        """Part of ``goal`` for the next ``count`` samples: what is left, divided by the samples that are left."""
+        left = self.objective.samples - self.done
+        return max(goal - self.used, 1e-3 * goal) * count / left
+
+    def add_value(self, part: CertifiedLoss, index: Tensor) -> None:
+        """Add the losses of one chunk."""
+        wide = torch.maximum(part.upper - part.losses, part.losses - part.lower)
+        self.used += float(wide.double().sum())
+        self.certified &= part.solution.certified
+        self._add(part.losses, part.lower, part.upper, part.solution.x, part.solution.error, index)
+        self.cost.add(part.cost)
+        self._say(part.message)
+
+    def add_gradient(self, result: Hypergradient, index: Tensor) -> None:
+        """Add losses, gradient and Gauss-Newton matrix of one chunk."""
+        self.used += result.gradient_bound
+        self.gradient_bound += result.gradient_bound
+        self.chunk_norms += float(torch.linalg.vector_norm(result.gradient))
+        self.gradient = result.gradient if self.gradient is None else self.gradient + result.gradient
+        if result.gauss_newton is not None:
+            self.gram = result.gauss_newton if self.gram is None else self.gram + result.gauss_newton
+        self.certified &= result.certified
+        self._add(result.losses, result.loss_lower, result.loss_upper, result.lower.x, result.lower.error, index)
+        self.cost.add(result.cost)
+        self._say(result.message)
+
+    def _add(self, losses: Tensor, lower: Tensor, upper: Tensor, x: Tensor, error: Tensor, index: Tensor) -> None:
+        self.done += index.numel()
+        self.losses.append(losses)
+        self.lower += float(lower.double().sum())
+        self.upper += float(upper.double().sum())
+        self.errors.append(error)
+        residual = self.objective.loss.residual(x, self.objective.target[index])
+        if residual is not None:
+            self.residuals.append(residual)
+
+    def _say(self, message: str) -> None:
+        if message and message not in self.messages:
+            self.messages.append(message)
+
+    def total_norm(self) -> float:
+        """2-norm of the gradient of F."""
+        gradient = self._total()
+        return 0.0 if gradient is None else float(torch.linalg.vector_norm(gradient))
+
+    def _total(self) -> Tensor | None:
+        if self.gradient is None:
+            return None
+        return self.objective._scale * self.gradient + self.penalty.gradient
+
+    def evaluation(self, accuracy: float | None) -> Evaluation:
+        """The finished record."""
+        o, scale = self.objective, self.objective._scale
+        losses, errors = torch.cat(self.losses), torch.cat(self.errors)
+        value = scale * float(losses.double().sum()) + self.penalty.value
+        lower, upper = scale * self.lower + self.penalty.value, scale * self.upper + self.penalty.value
+        slack = 8 * torch.finfo(torch.float64).eps * (abs(value) + abs(self.penalty.value))
+        gram = self.gram
+        if gram is not None:
+            gram = scale * gram + _penalty(o, second=True).hessian
+        finite = math.isfinite(value)
+        return Evaluation(
+            theta=self.theta.detach().clone(),
+            value=value,
+            lower=lower - slack if finite and not math.isnan(lower) else -math.inf,
+            upper=upper + slack if finite and not math.isnan(upper) else math.inf,
+            losses=losses,
+            penalty=self.penalty.value,
+            gradient=self._total(),
+            gradient_bound=math.inf if self.gradient is None else scale * self.gradient_bound,
+            jacobian_gram=gram,
+            residuals=torch.cat(self.residuals) if self.residuals else None,
+            residual_bounds=errors if self.residuals else None,
+            certified=self.certified,
+            accuracy=accuracy,
+            lower_error=float(errors.max()),
+            message="; ".join(self.messages),
+            cost=replace(self.cost),
+            seconds=time.perf_counter() - self.begin,
+        )
+
+
+@dataclass(frozen=True)
+class _PenaltyTerms:
+    value: float
+    gradient: Tensor
+    hessian: Tensor
+
+
+def _penalty(objective: ReducedObjective, second: bool) -> _PenaltyTerms:
+    """Penalty, gradient and, where asked, the positive part of its Hessian, by autograd."""
+    vector = objective.parameters
+    zero = torch.zeros_like(vector.lower)
+    square = zero.new_zeros((len(vector), len(vector)) if second else (0, 0))
+    if objective.penalty is None:
+        return _PenaltyTerms(0.0, zero, square)
+    with torch.enable_grad():
+        value = objective.penalty(objective.energy, objective.y[objective._index])
+        if not value.requires_grad:
+            return _PenaltyTerms(float(value), zero, square)
+        slopes = torch.autograd.grad(value, vector.parameters, create_graph=second, materialize_grads=True)
+        if second:
+            entries = torch.cat([s.reshape(-1) for s in slopes])
+            if entries.requires_grad:
+                rows = [
+                    torch.autograd.grad(e, vector.parameters, retain_graph=True, materialize_grads=True) for e in entries
+                ]
+                full = torch.stack([vector.flatten(row) for row in rows])
+                values, vectors = torch.linalg.eigh((full + full.T) / 2)
+                square = (vectors * values.clamp(min=0.0)) @ vectors.T
+    return _PenaltyTerms(float(value.detach()), vector.flatten(slopes), square)

@@ -1,0 +1,49 @@
+"""What is remembered of every sample between evaluations: reconstruction, adjoint, tangents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bilearn import _batch
+
+
+class WarmStarts:
+    """Starts of the next solves, one row per sample, kept in one tensor per kind.
+
+    Kinds are named by the caller. A row is offered only after it was stored; rows that are not finite are not stored.
+
+    Args:
+        samples: number of samples N.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+        self._values: dict[str, Tensor] = {}
+        self._filled: dict[str, Tensor] = {}
+
+    def get(self, kind: str, index: Tensor, axis: int = 0) -> Tensor | None:
+        """Rows ``index`` along the sample axis, or None unless all of them are stored."""
+        if kind not in self._values or not bool(self._filled[kind][index].all()):
+            return None
+        return self._values[kind].index_select(axis, index)
+
+    def put(self, kind: str, index: Tensor, value: Tensor, axis: int = 0) -> None:
+        """Store the finite rows of ``value`` along the sample axis."""
+        rows = value.transpose(0, axis) if axis else value
+        finite = torch.isfinite(_batch.norm(rows))
+        if kind not in self._values or self._values[kind].dtype != value.dtype:
+            shape = list(value.shape)
+            shape[axis] = self._samples
+            self._values[kind] = value.new_zeros(shape)
+            self._filled[kind] = torch.zeros(self._samples, dtype=torch.bool, device=value.device)
+        if not bool(finite.all()):
+            keep = finite.nonzero().squeeze(1)
+            index, value = index[keep], value.index_select(axis, keep)
+        self._values[kind].index_copy_(axis, index, value)
+        self._filled[kind][index] = True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._values.clear()
+        self._filled.clear()
