@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._spectral import Cosine, Fourier
 from bilearn._tridiagonal import solve_tridiagonal
 from bilearn.curvature import Constant, Curvature
 from bilearn.energy import Apply, Energy, Hessian
@@ -135,14 +137,29 @@ class VariationalHessian(Hessian):
         return VariationalHessian(self._operator, weight, self._prior.select(index), like)
 
     def direct(self) -> Apply | None:
-        """Tridiagonal solve where data and prior allow it (1-D signals with a diagonal A'A)."""
+        """Division where everything is diagonal, a tridiagonal solve for signals, division in a cosine or Fourier basis."""
         data = self._operator.normal_diagonal(self._weight)
-        diagonal, off = self._prior.diagonal(), self._prior.off_diagonal()
-        if data is None or diagonal is None or off is None:
-            return None
+        if data is not None:
+            diagonal, off = self._prior.diagonal(), self._prior.off_diagonal()
+            if diagonal is not None and self._prior.decoupled:
+                inverse = 1 / (data + diagonal)
+                return lambda v: inverse * v
+            if diagonal is not None and off is not None:
+                return self._tridiagonal(data + diagonal, off)
+        return self._spectral(exact=True) if _uniform(self._weight) else None
+
+    def preconditioner(self) -> Apply | None:
+        """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A'A."""
+        data, diagonal = self._operator.normal_diagonal(self._weight), self._prior.diagonal()
+        if data is None or diagonal is None:
+            return self._spectral(exact=False)
+        inverse = 1 / (data + diagonal)
+        return lambda v: inverse * v
+
+    def _tridiagonal(self, diagonal: Tensor, off: Tensor) -> Apply:
         shape = self._like.shape
         n = shape[-1]
-        main = (data + diagonal).expand(shape).reshape(-1, n)
+        main = diagonal.expand(shape).reshape(-1, n)
         side = off.expand(*shape[:-1], n - 1).reshape(-1, n - 1)
 
         def solve(v: Tensor) -> Tensor:
@@ -151,18 +168,17 @@ class VariationalHessian(Hessian):
 
         return solve
 
-    def preconditioner(self) -> Apply | None:
-        """Inverse diagonal where A'A is diagonal, inverse Fourier symbol where A is a circular convolution."""
-        data, diagonal = self._operator.normal_diagonal(self._weight), self._prior.diagonal()
-        if data is not None and diagonal is not None:
-            inverse = 1 / (data + diagonal)
-            return lambda v: inverse * v
-        symbol, prior = self._operator.normal_symbol(self._like), self._prior.symbol(self._like)
-        if symbol is None or prior is None:
-            return None
-        mean = _batch.total(self._weight) / _batch.samples(self._weight)
-        spectrum = 1 / (_batch.expand(mean, self._like) * symbol + prior)
-        count = symbol.ndim if symbol.ndim < self._like.ndim else self._like.ndim - 2
-        axes = tuple(range(-count, 0))
-        sizes = self._like.shape[-count:]
-        return lambda v: torch.fft.irfftn(torch.fft.rfftn(v, dim=axes) * spectrum, s=sizes, dim=axes)
+    def _spectral(self, exact: bool) -> Apply | None:
+        axes = max(self._like.ndim - 2, 1)
+        for basis in (Cosine(axes), Fourier(axes)):
+            data, prior = self._operator.normal_symbol(basis, self._like), self._prior.symbol(basis, self._like)
+            if data is not None and prior is not None and (prior.exact or not exact):
+                mean = _batch.total(self._weight) / _batch.samples(self._weight)
+                inverse = 1 / (_batch.expand(mean, self._like) * data + prior.values)
+                return partial(basis.multiply, multiplier=inverse)
+        return None
+
+
+def _uniform(weight: Tensor) -> bool:
+    """Whether all entries are one number, by construction (an expanded scalar)."""
+    return all(stride == 0 for stride in weight.stride())

@@ -69,6 +69,10 @@ def _buffer(physics: nn.Module, name: str) -> Tensor:
     return dict(physics.named_buffers())[name]
 
 
+def _tensors(physics: Any) -> list[Tensor]:
+    return [*physics.parameters(), *physics.buffers()] if isinstance(physics, nn.Module) else []
+
+
 def _circular(physics: Any, image_shape: tuple[int, ...]) -> ForwardOperator:
     """Read the impulse response off the operator, so that its centering convention does not matter."""
     height, width = image_shape[-2:]
@@ -118,8 +122,7 @@ def _unstructured(physics: Any, image_shape: tuple[int, ...] | None, seed: int) 
             f"image_shape: found none for {type(physics).__name__}, expected (C, H, W); "
             "pass image_shape=... so that the norm of the operator can be estimated"
         )
-    module: Any = physics if isinstance(physics, nn.Module) else nn.Module()
-    tensors = [*module.parameters(), *module.buffers()]
+    tensors = _tensors(physics)
     real = next((t for t in tensors if t.dtype in (torch.float32, torch.float64)), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(1, *shape, generator=generator, dtype=real.dtype).to(real.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bilearn._spectral import Basis, Fourier
 from bilearn.curvature import Constant
 from bilearn.operators.operator import ForwardOperator
 
@@ -59,9 +60,9 @@ class FourierBlur(ForwardOperator):
         """Smallest squared modulus of the kernel's spectrum."""
         return Constant(float(self.spectrum.abs().min()) ** 2)
 
-    def normal_symbol(self, like: Tensor) -> Tensor | None:
-        """|spectrum|^2."""
-        return self.spectrum.abs().square().to(like.dtype)
+    def normal_symbol(self, basis: Basis, like: Tensor) -> Tensor | None:
+        """|spectrum|^2 in the Fourier basis."""
+        return self.spectrum.abs().square().to(like.dtype) if basis == Fourier(len(self.axes)) else None
 
     def start(self, y: Tensor) -> Tensor:
         """The blurred data itself."""

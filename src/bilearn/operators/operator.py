@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from bilearn._spectral import Basis
 from bilearn.curvature import UNKNOWN_UPPER, Constant
 
 
@@ -42,8 +44,8 @@ class ForwardOperator(nn.Module):
         """Diagonal of A' diag(weight) A where that matrix is diagonal, else None. ``weight`` is shaped like A x."""
         return None
 
-    def normal_symbol(self, like: Tensor) -> Tensor | None:
-        """Eigenvalues of A'A in the periodic Fourier basis (layout of ``rfftn`` over the image axes), or None."""
+    def normal_symbol(self, basis: Basis, like: Tensor) -> Tensor | None:
+        """Eigenvalues of A'A where ``basis`` diagonalizes it, else None."""
         return None
 
     def start(self, y: Tensor) -> Tensor:
@@ -75,6 +77,10 @@ class Identity(ForwardOperator):
     def normal_diagonal(self, weight: Tensor) -> Tensor | None:
         """The weight itself."""
         return weight
+
+    def normal_symbol(self, basis: Basis, like: Tensor) -> Tensor | None:
+        """1 in every basis."""
+        return torch.ones((), dtype=like.dtype, device=like.device)
 
 
 class Mask(ForwardOperator):

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bilearn._spectral import Basis, Cosine, Fourier
+
 Boundary = Literal["neumann", "dirichlet", "periodic"]
 Direction = Literal["backward", "forward"]
 
@@ -123,16 +125,11 @@ class FiniteDifferences:
                     out.narrow(axis, n - 1, 1).sub_(edge)
         return out
 
-    def symbol(self, like: Tensor) -> Tensor:
-        """Eigenvalues of K'K with periodic boundary, in the layout of ``rfftn`` over the image axes."""
-        sizes = like.shape[-self.axes :]
-        total = torch.zeros((), dtype=like.dtype, device=like.device)
-        for k, n in enumerate(sizes):
-            count = n // 2 + 1 if k == self.axes - 1 else n
-            frequency = torch.arange(count, dtype=like.dtype, device=like.device)
-            eigenvalue = 4 * torch.sin(math.pi * frequency / n).square()
-            total = total + eigenvalue.reshape(-1, *([1] * (self.axes - 1 - k)))
-        return total
+    def matches(self, basis: Basis) -> bool:
+        """Whether ``basis`` diagonalizes K'K."""
+        return basis == (Fourier(self.axes) if self.boundary == "periodic" else Cosine(self.axes)) and (
+            self.boundary != "dirichlet"
+        )
 
     def normal_diagonal(self, weights: list[Tensor]) -> Tensor:
         """Diagonal of K' diag(weights) K."""

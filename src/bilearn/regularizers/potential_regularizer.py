@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._spectral import Basis
 from bilearn._workspace import Workspace
 from bilearn.curvature import Constant, Curvature
 from bilearn.regularizers.differences import FiniteDifferences
 from bilearn.regularizers.potentials import Potential
-from bilearn.regularizers.regularizer import Regularizer, TermHessian
+from bilearn.regularizers.regularizer import Regularizer, Symbol, TermHessian
 
 LN10 = math.log(10.0)
 
@@ -271,10 +272,16 @@ class PotentialHessian(TermHessian):
             return None
         return self._regularizer.differences.coupling(self._weights()[0])
 
-    def symbol(self, like: Tensor) -> Tensor | None:
-        """Mean weight of each sample times the symbol of K'K, plus the ridge."""
-        differences = self._regularizer.differences
+    def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
+        """Mean weight of each sample times the symbol of K'K, plus the ridge.
+
+        Exact for a quadratic potential with one weight where the basis has the boundary condition of K.
+        """
+        regularizer = self._regularizer
+        if basis.axes != regularizer.differences.axes:
+            return None
         weights = self._weights()
         mean = torch.stack([_batch.total(w) / _batch.samples(w) for w in weights]).mean(0)
-        symbol = differences.symbol(like)
-        return mean.reshape(-1, *([1] * (like.ndim - 1))) * symbol + self._ridge.mean()
+        uniform = regularizer.scale(like).ndim == 0 and self._ridge.ndim == 0
+        exact = uniform and not regularizer.potential.has_shape and regularizer.differences.matches(basis)
+        return Symbol(_batch.expand(mean, like) * basis.laplacian(like) + self._ridge.mean(), exact)

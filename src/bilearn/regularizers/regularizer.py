@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from bilearn import _batch
+from bilearn._spectral import Basis
 from bilearn.curvature import Curvature
 from bilearn.energy import Hessian
 
@@ -33,9 +35,27 @@ class TermHessian(Hessian):
         """(B, ..., n-1) coupling of neighbors along the last axis where H is tridiagonal there, else None."""
         return None
 
-    def symbol(self, like: Tensor) -> Tensor | None:
-        """Nonnegative approximation of the eigenvalues of H in the periodic Fourier basis (``rfftn`` layout), or None."""
+    def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
+        """Eigenvalues of H in ``basis``, or a nonnegative approximation of them, or None."""
         return None
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether H is diagonal."""
+        return False
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """Eigenvalues of a Hessian in a basis.
+
+    Attributes:
+        values: broadcast against transformed images, one leading axis per sample or none.
+        exact: whether the basis diagonalizes the Hessian and these are its eigenvalues.
+    """
+
+    values: Tensor
+    exact: bool
 
 
 class Regularizer(nn.Module):
@@ -135,9 +155,16 @@ class SumHessian(TermHessian):
         """Sum of the couplings where all terms are tridiagonal."""
         return _sum([p.off_diagonal() for p in self._parts])
 
-    def symbol(self, like: Tensor) -> Tensor | None:
+    def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
         """Sum of the symbols where all are known."""
-        return _sum([p.symbol(like) for p in self._parts])
+        symbols = [p.symbol(basis, like) for p in self._parts]
+        values = _sum([None if s is None else s.values for s in symbols])
+        return None if values is None else Symbol(values, all(s is not None and s.exact for s in symbols))
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether every part is diagonal."""
+        return all(p.decoupled for p in self._parts)
 
 
 class Sum(Regularizer):

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._spectral import Basis
 from bilearn.curvature import Constant, Curvature
 from bilearn.parameters import Log10, is_learned, learnable
 from bilearn.regularizers.potential_regularizer import LN10
-from bilearn.regularizers.regularizer import Regularizer, TermHessian
+from bilearn.regularizers.regularizer import Regularizer, Symbol, TermHessian
 
 
 class Tikhonov(Regularizer):
@@ -76,7 +77,13 @@ class DiagonalHessian(TermHessian):
         """No coupling."""
         return torch.zeros_like(self._weight[..., 1:])
 
-    def symbol(self, like: Tensor) -> Tensor | None:
-        """Mean weight of each sample."""
+    def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
+        """Mean weight of each sample, exact where the weight is one number."""
         mean = _batch.total(self._weight) / _batch.samples(self._weight)
-        return mean.reshape(-1, *([1] * (like.ndim - 1)))
+        uniform = all(stride == 0 for stride in self._weight.stride())
+        return Symbol(_batch.expand(mean, like), uniform)
+
+    @property
+    def decoupled(self) -> bool:
+        """It is diagonal."""
+        return True
