@@ -1,0 +1,126 @@
+"""Reading and writing configurations: TOML files, named recipes, ``section.key=value`` overrides."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from bilearn.experiment.messages import ConfigError, explain, nearest
+from bilearn.experiment.schema import ExperimentConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = resources.files("bilearn") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def recipe_text(name: str) -> str:
+    """TOML of a recipe.
+
+    Raises:
+        ConfigError: if there is no recipe of that name.
+    """
+    if name not in recipe_names():
+        raise ConfigError(f"recipe '{name}': no such recipe; {nearest(name, recipe_names())}")
+    return (resources.files("bilearn") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_config(target: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """The configuration of a recipe's name or of a TOML file.
+
+    Relative folders in a file are relative to that file, those in overrides to the working directory.
+
+    Args:
+        target: name of a recipe, or path of a file ending in .toml.
+        overrides: texts "section.key=value" with a TOML value, such as "noise.sigma=0.2".
+
+    Raises:
+        ConfigError: one sentence per mistake.
+    """
+    path = Path(target).expanduser()
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file; give the path of a TOML file or one of {', '.join(recipe_names())}")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+        return parse_config(text, str(path), path.stem, overrides, path.resolve().parent)
+    return parse_config(recipe_text(str(target)), f"recipe {target}", str(target), overrides)
+
+
+def parse_config(
+    text: str, source: str, name: str, overrides: Sequence[str] = (), root: Path | None = None
+) -> ExperimentConfig:
+    """Typed configuration of TOML ``text``.
+
+    Args:
+        text: the TOML.
+        source: where it comes from, for messages.
+        name: name of the experiment where the text has none.
+        overrides: see :func:`load_config`.
+        root: folder that relative folders refer to; the working directory if None.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from None
+    _anchor(tree, Path.cwd() if root is None else root)
+    for override in overrides:
+        _override(tree, override)
+    _anchor(tree, Path.cwd())
+    tree.setdefault("name", name)
+    return validate(tree, source)
+
+
+def validate(tree: Mapping[str, Any], source: str) -> ExperimentConfig:
+    """Typed configuration of nested mappings; mistakes become a :class:`ConfigError`."""
+    try:
+        return ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        raise explain(error, ExperimentConfig, source) from None
+
+
+def to_toml(config: ExperimentConfig) -> str:
+    """The resolved configuration with every default written out."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or not all(parts):
+        raise ConfigError(f"override '{text}': expected section.key=value, such as noise.sigma=0.2")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    table = tree
+    for part in parts[:-1]:
+        inner = table.setdefault(part, {})
+        if isinstance(inner, (int, float)) and not isinstance(inner, bool):
+            inner = table[part] = {"start": inner, "learn": False}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override '{text}': {part} is not a section")
+        table = inner
+    table[parts[-1]] = parsed
+
+
+def _anchor(tree: dict[str, Any], root: Path) -> None:
+    data = tree.get("data")
+    if isinstance(data, dict):
+        for key in ("folder", "test_folder", "measurements"):
+            if isinstance(data.get(key), str):
+                data[key] = str((root / Path(data[key]).expanduser()).resolve())

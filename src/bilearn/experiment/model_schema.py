@@ -1,0 +1,138 @@
+"""The typed configuration of fidelities, regularizers, losses and penalties."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from bilearn.experiment.data_schema import Number, Parameter, Section, learned
+
+
+class LeastSquaresConfig(Section):
+    """weight/2 |A x - y|^2, for Gaussian noise."""
+
+    kind: Literal["least-squares"] = "least-squares"
+    weight: Number = Parameter(start=1.0, learn=False)
+
+
+class KullbackLeiblerConfig(Section):
+    """Smoothed Kullback-Leibler divergence, for Poisson noise."""
+
+    kind: Literal["kullback-leibler"]
+    weight: Number = Parameter(start=1.0, learn=False)
+    background: PositiveFloat = Field(default=1e-2, description="known background added to A x, > 0")
+
+
+class HuberConfig(Section):
+    """Quadratic near zero, linear beyond: data with some outliers."""
+
+    kind: Literal["huber"]
+    weight: Number = Parameter(start=1.0, learn=False)
+    scale: Number = Parameter(start=0.1, learn=False)
+
+
+class PseudoHuberConfig(Section):
+    """Huber's function without a kink: quadratic near zero, linear beyond, smooth everywhere."""
+
+    kind: Literal["pseudo-huber"]
+    weight: Number = Parameter(start=1.0, learn=False)
+    scale: Number = Parameter(start=0.1, learn=False)
+
+
+class StudentTConfig(Section):
+    """Logarithmic growth: data with many outliers (not convex: nothing is certified)."""
+
+    kind: Literal["student-t"]
+    weight: Number = Parameter(start=1.0, learn=False)
+    scale: Number = Parameter(start=0.1, learn=False)
+
+
+FidelityConfig = Annotated[
+    LeastSquaresConfig | KullbackLeiblerConfig | HuberConfig | PseudoHuberConfig | StudentTConfig,
+    Field(discriminator="kind"),
+]
+
+
+class SmoothedTVConfig(Section):
+    """alpha * sum_j sqrt(|(grad x)_j|^2 + nu^2) + xi/2 |x|^2, with all three learned unless said otherwise."""
+
+    kind: Literal["smoothed-tv"] = "smoothed-tv"
+    alpha: Number = learned(0.1, 1e-5, 1e2)
+    nu: Number = learned(1e-2, 1e-4, 1.0)
+    xi: Number = learned(1e-3, 1e-7, 1.0)
+    bracket: bool = Field(default=False, description="multiply the ridge xi/2 |x|^2 by alpha too")
+    isotropic: bool = Field(default=True, description="magnitude of the gradient over both axes together")
+    coupled: bool = Field(default=False, description="magnitude over all channels together (color images)")
+    boundary: Literal["neumann", "dirichlet", "periodic"] = "neumann"
+
+
+class SquaredH1Config(Section):
+    """alpha/2 |grad x|^2."""
+
+    kind: Literal["squared-h1"]
+    alpha: Number = learned(1.0, 1e-5, 1e4)
+    boundary: Literal["neumann", "dirichlet", "periodic"] = "neumann"
+
+
+class TikhonovConfig(Section):
+    """alpha/2 |x|^2."""
+
+    kind: Literal["tikhonov"]
+    alpha: Number = learned(1e-2, 1e-7, 1e4)
+
+
+TermConfig = Annotated[SmoothedTVConfig | SquaredH1Config | TikhonovConfig, Field(discriminator="kind")]
+
+
+class SumConfig(Section):
+    """A sum of regularizers, one [[regularizer.terms]] table each."""
+
+    kind: Literal["sum"]
+    terms: list[TermConfig] = Field(min_length=1)
+
+
+RegularizerConfig = Annotated[
+    SmoothedTVConfig | SquaredH1Config | TikhonovConfig | SumConfig, Field(discriminator="kind")
+]
+
+
+class SquaredErrorConfig(Section):
+    """factor * |x - truth|^2."""
+
+    kind: Literal["squared-error"] = "squared-error"
+    factor: PositiveFloat = 1.0
+
+
+class NegativePSNRConfig(Section):
+    """Minus the peak signal-to-noise ratio."""
+
+    kind: Literal["negative-psnr"]
+    max_value: PositiveFloat = 1.0
+
+
+class SmoothedL1Config(Section):
+    """Sum of smoothed absolute errors."""
+
+    kind: Literal["smoothed-l1"]
+    smoothing: PositiveFloat = 1e-2
+
+
+class SSIMConfig(Section):
+    """1 - structural similarity."""
+
+    kind: Literal["ssim"]
+    max_value: PositiveFloat = 1.0
+
+
+LossConfig = Annotated[
+    SquaredErrorConfig | NegativePSNRConfig | SmoothedL1Config | SSIMConfig, Field(discriminator="kind")
+]
+
+
+class PenaltyConfig(Section):
+    """A penalty on the parameters."""
+
+    kind: Literal["condition-number", "l1", "l2", "sparsity"]
+    weight: float = Field(ge=0)
+    names: list[str] | None = Field(default=None, description="which parameters; all learned ones if absent")
