@@ -21,7 +21,7 @@ class UpperStatus(Enum):
     RUNNING = "still running"
     STATIONARY = "the projected gradient is below the requested tolerance"
     SMALL_STEP = "the step is below the requested tolerance"
-    SMALL_DECREASE = "the predicted decrease is below the accuracy that can be certified"
+    SMALL_DECREASE = "the predicted decrease is below the requested tolerance, or below what can be certified"
     MAX_STEPS = "stopped at the limit of upper-level steps"
     BUDGET = "stopped at the work or time budget"
     NO_PROGRESS = "no step that decreases the objective was found"

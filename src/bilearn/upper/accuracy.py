@@ -1,0 +1,199 @@
+"""How accurately an upper-level method asks, and how it decides with inexact values.
+
+Two rules serve every method. A gradient is good enough when the bound on its error is a fixed fraction of its projected
+norm; otherwise it is asked for again, more accurately. A comparison of two values is settled when their certified
+intervals decide it; otherwise both values are asked for again. Where an oracle knows no bounds (infinite intervals),
+its numbers are taken as exact.
+
+References:
+    Carter, On the global convergence of trust region algorithms using inexact gradient information, SIAM J. Numer. Anal.
+    28 (1991): relative gradient error below a constant less than 1.
+    Conn, Gould, Toint, Trust-Region Methods (2000), section 10.6: value errors below a fraction of the predicted decrease.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bilearn.evaluation import Evaluation
+from bilearn.parameters import ParameterVector
+from bilearn.upper.optimizer import Oracle
+
+Ask = Callable[[Tensor, float | None], Evaluation]
+
+MAX_REQUESTS = 6
+"""Times the same quantity is asked for, each time more accurately, before the oracle's floor is accepted."""
+
+
+def projected_gradient(parameters: ParameterVector, theta: Tensor, gradient: Tensor) -> Tensor:
+    """(P,) gradient without the components that push against a bound on which theta lies; zero at a stationary point."""
+    blocked = ((theta <= parameters.lower) & (gradient > 0)) | ((theta >= parameters.upper) & (gradient < 0))
+    return torch.where(blocked, torch.zeros_like(gradient), gradient)
+
+
+def slope(parameters: ParameterVector, evaluation: Evaluation) -> float:
+    """2-norm of the projected gradient of an evaluation that has a gradient."""
+    return float(torch.linalg.vector_norm(projected_gradient(parameters, evaluation.theta, gradient_of(evaluation))))
+
+
+def gradient_of(evaluation: Evaluation) -> Tensor:
+    """The gradient, which a method that asked for one may rely on.
+
+    Raises:
+        ValueError: if the oracle returned none.
+    """
+    if evaluation.gradient is None:
+        raise ValueError("gradient: found None, expected the oracle to return the hypergradient that was asked for")
+    return evaluation.gradient
+
+
+def scale_of(initial: float, value: float) -> float:
+    """Size of F that tolerances are relative to: |F|, or 1e-8 of the total decrease where F tends to zero."""
+    return max(abs(value), 1e-8 * abs(initial - value))
+
+
+def finite(evaluation: Evaluation) -> bool:
+    """Whether the value, and the gradient and Gauss-Newton matrix where present, are finite."""
+    parts = [t for t in (evaluation.gradient, evaluation.jacobian_gram) if t is not None]
+    return math.isfinite(evaluation.value) and all(bool(t.isfinite().all()) for t in parts)
+
+
+def better(best: Evaluation, candidate: Evaluation) -> Evaluation:
+    """The evaluation with the smaller value; a non-finite candidate never wins."""
+    improves = math.isfinite(candidate.value) and not candidate.value >= best.value
+    return candidate if improves else best
+
+
+def tighten(
+    ask: Ask, parameters: ParameterVector, evaluation: Evaluation, relative: float, floor: float
+) -> tuple[Evaluation, int]:
+    """Ask for a gradient again until its error bound is at most ``relative`` times its projected norm, or ``floor``.
+
+    1. While the bound is known and too large, ask again with half the error the last gradient allows.
+    2. Give up where an answer is hardly better than the one before: the oracle's floor is reached.
+
+    Args:
+        ask: ``oracle.hypergradient`` or ``oracle.gauss_newton``.
+        parameters: for the box.
+        evaluation: answer to start from.
+        relative: largest error relative to the projected gradient.
+        floor: error that is small enough in any case.
+
+    Returns:
+        The most accurate evaluation, with the sharpest value seen, and the number of requests made.
+    """
+    requests = 0
+    while requests < MAX_REQUESTS and finite(evaluation) and math.isfinite(evaluation.gradient_bound):
+        goal = max(relative * slope(parameters, evaluation), floor)
+        if evaluation.gradient_bound <= goal:
+            break
+        tighter = ask(evaluation.theta, max(0.5 * goal, 0.01 * evaluation.gradient_bound))
+        requests += 1
+        if not (finite(tighter) and tighter.gradient_bound < evaluation.gradient_bound):
+            break
+        stuck = tighter.gradient_bound > 0.9 * evaluation.gradient_bound
+        evaluation = _with_value(tighter, evaluation) if evaluation.bound < tighter.bound else tighter
+        if stuck:
+            break
+    return evaluation, requests
+
+
+def refine(objective: Oracle, evaluation: Evaluation, accuracy: float) -> Evaluation:
+    """The same evaluation with its value and interval asked for again to ``accuracy``; the gradient is kept.
+
+    An answer that is no better, or not finite, leaves the evaluation as it was.
+    """
+    tighter = objective.value(evaluation.theta, accuracy)
+    useful = math.isfinite(tighter.value) and tighter.bound < evaluation.bound
+    return _with_value(evaluation, tighter) if useful else evaluation
+
+
+def _with_value(evaluation: Evaluation, source: Evaluation) -> Evaluation:
+    """``evaluation`` with everything that belongs to the value taken from ``source``; the work of both is added."""
+    cost = evaluation.cost.copy()
+    cost.add(source.cost)
+    return replace(
+        evaluation,
+        value=source.value,
+        lower=source.lower,
+        upper=source.upper,
+        losses=source.losses,
+        penalty=source.penalty,
+        residuals=source.residuals,
+        residual_bounds=source.residual_bounds,
+        lower_error=source.lower_error,
+        cost=cost,
+        seconds=evaluation.seconds + source.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of comparing a trial with the current point.
+
+    Attributes:
+        accepted: the decrease is at least the required one, proved by the intervals where they are known.
+        decided: False if even the most accurate values left the comparison open.
+        current, trial: the evaluations with the values the decision used.
+        requests: oracle calls made to decide.
+    """
+
+    accepted: bool
+    decided: bool
+    current: Evaluation
+    trial: Evaluation
+    requests: int
+
+    @property
+    def decrease(self) -> float:
+        """Computed decrease from ``current`` to ``trial``."""
+        return self.current.value - self.trial.value
+
+
+def compare(
+    objective: Oracle, current: Evaluation, trial: Evaluation, predicted: float, fraction: float, share: float
+) -> Verdict:
+    """Decide whether F(trial) <= F(current) - fraction * predicted.
+
+    1. Accept if current.lower - trial.upper reaches the required decrease, reject if current.upper - trial.lower
+       does not.
+    2. Otherwise ask again for every value whose bound exceeds ``share * predicted``, and repeat with a tenth of that
+       accuracy until the comparison is decided or the oracle no longer improves.
+
+    Args:
+        objective: the oracle.
+        current: evaluation at the current point.
+        trial: evaluation at the trial point.
+        predicted: positive decrease predicted by the model.
+        fraction: required part of the predicted decrease.
+        share: value accuracy of the first repetition, as a part of the predicted decrease.
+    """
+    required = fraction * predicted
+    accuracy = share * predicted
+    requests = 0
+    while True:
+        if not finite(trial):
+            return Verdict(False, True, current, trial, requests)
+        if not math.isfinite(current.bound + trial.bound):
+            return Verdict(current.value - trial.value >= required, True, current, trial, requests)
+        if current.lower - trial.upper >= required:
+            return Verdict(True, True, current, trial, requests)
+        if current.upper - trial.lower < required:
+            return Verdict(False, True, current, trial, requests)
+        if requests >= MAX_REQUESTS:
+            return Verdict(False, False, current, trial, requests)
+        open_ = [e.bound > accuracy for e in (current, trial)]
+        before = current.bound + trial.bound
+        if open_[0]:
+            current = refine(objective, current, accuracy)
+        if open_[1]:
+            trial = refine(objective, trial, accuracy)
+        requests += sum(open_)
+        if any(open_) and not current.bound + trial.bound < 0.9 * before:
+            return Verdict(False, False, current, trial, requests)
+        accuracy *= 0.1

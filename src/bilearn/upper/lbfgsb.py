@@ -1,0 +1,258 @@
+"""SciPy's L-BFGS-B behind ``init`` and ``step``, with values accurate enough for its line search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bilearn.evaluation import Evaluation
+from bilearn.upper.accuracy import better, compare, finite, gradient_of, scale_of, slope, tighten
+from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
+from bilearn.upper.scipy_session import Accepted, Ended, Query, SciPySession
+from bilearn.upper.warp import coordinate_rates
+
+LogEntry = tuple[Tensor, float, Tensor]
+"""A point (P,), and the value and gradient (P,) that SciPy was given there; float64 on the CPU."""
+
+LINE_SEARCH_FRACTION = 1e-3
+"""Part of the hoped-for decrease that SciPy's line search requires (``ftol`` of its ``dcsrch``)."""
+
+
+@dataclass(frozen=True)
+class LBFGSBState(UpperState):
+    """Adds to :class:`UpperState` what SciPy was told, from which its inner state is rebuilt.
+
+    Attributes:
+        log: every answer given to SciPy, in order.
+        shift: what is added to a computed value before SciPy sees it.
+        initial_value: F at the start.
+    """
+
+    log: tuple[LogEntry, ...] = ()
+    shift: float = 0.0
+    initial_value: float = math.nan
+
+
+@dataclass(frozen=True)
+class LBFGSB(UpperOptimizer[LBFGSBState]):
+    """Limited-memory BFGS with bounds, as implemented by ``scipy.optimize.minimize(method="L-BFGS-B")``.
+
+    SciPy runs in a thread that does nothing else; it hands every point to the calling thread, where the oracle is asked.
+    One step lasts until SciPy accepts an iterate:
+
+    1. Stop if the projected gradient of the current iterate is small.
+    2. For each point theta' that SciPy's line search asks for: the gradient, with a certified error of at most
+       ``gradient_accuracy`` times its projected norm; then, with p = |g'(theta' - theta)| the decrease the line search
+       hopes for, values at theta' and at the current iterate theta whose intervals decide the line search's question
+       F(theta') <= F(theta) - 0.001 p: where they do not, both are asked for again to ``value_accuracy * p``, and tighter.
+       What stays open at the oracle's floor ends the run with SMALL_DECREASE.
+    3. A value at theta that changes by asking again cannot be taken back from SciPy. Its method depends on differences of
+       values only, so from then on all values are shifted by the change: the differences it sees are the accurate ones.
+    4. A non-finite point is reported as a rise of p with the opposite slope, which makes the line search shrink the step;
+       so is, without asking the oracle, a point that moves a logarithmic or logit coordinate by more than ``max_step``: far
+       from the start F is flat in such a coordinate, and a long step would be accepted there and never come back.
+
+    The inner state of SciPy is not accessible; the state keeps the log of the answers instead (2 P numbers for each
+    evaluation). A resumed run replays the log, without asking the oracle, and continues bit for bit. Between two steps the
+    thread waits; ``release`` ends it, and so does the garbage collection of the optimizer, an error or an interrupt.
+
+    References: Byrd, Lu, Nocedal, Zhu, A limited memory algorithm for bound constrained optimization, SIAM J. Sci. Comput.
+    16 (1995), 1190-1208; Moré, Thuente, Line search algorithms with guaranteed sufficient decrease, ACM TOMS 20 (1994).
+
+    Args:
+        memory: number of stored pairs.
+        line_search_steps: most evaluations in one line search.
+        max_step: longest move of a logarithmic or logit coordinate in one step.
+        gradient_accuracy: largest error of a gradient relative to its projected norm, below 1.
+        value_accuracy: value accuracy relative to the decrease the line search hopes for, in a comparison the intervals
+            leave open.
+        gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
+            of coordinate.
+        decrease_tolerance: SMALL_DECREASE when an accepted step lowers F by less than this times |F|.
+        step_tolerance: SMALL_STEP when an accepted step is below this.
+
+    Raises:
+        ValueError: if a hyperparameter is out of range.
+    """
+
+    memory: int = 10
+    line_search_steps: int = 20
+    max_step: float = 2.0
+    gradient_accuracy: float = 0.1
+    value_accuracy: float = 0.1
+    gradient_tolerance: float = 1e-7
+    decrease_tolerance: float = 1e-9
+    step_tolerance: float = 1e-9
+    _slot: SessionSlot = field(default_factory=lambda: SessionSlot(), init=False, repr=False, compare=False)
+
+    state_type = LBFGSBState
+
+    def __post_init__(self) -> None:
+        if self.memory < 1 or self.line_search_steps < 1:
+            raise ValueError(
+                f"LBFGSB: found memory={self.memory}, line_search_steps={self.line_search_steps}, expected at least 1"
+            )
+        if not (0.0 < self.gradient_accuracy < 1.0 and 0.0 < self.value_accuracy < 1.0):
+            raise ValueError(
+                f"LBFGSB: found gradient_accuracy={self.gradient_accuracy}, value_accuracy={self.value_accuracy}, "
+                "expected numbers in (0, 1)"
+            )
+
+    def init(self, objective: Oracle, theta: Tensor) -> LBFGSBState:
+        self.release()
+        start, requests = tighten(
+            objective.hypergradient,
+            objective.parameters,
+            objective.hypergradient(theta, None),
+            self.gradient_accuracy,
+            0.0,
+        )
+        return LBFGSBState(
+            best=start,
+            current=start,
+            evaluations=1 + requests,
+            status=UpperStatus.RUNNING if finite(start) else UpperStatus.NON_FINITE,
+            log=((_double(start.theta), start.value, _double(gradient_of(start))),),
+            initial_value=start.value,
+        )
+
+    def step(self, objective: Oracle, state: LBFGSBState) -> LBFGSBState:
+        scale = scale_of(state.initial_value, state.current.value)
+        norm = slope(objective.parameters, state.current)
+        bound = state.current.gradient_bound if math.isfinite(state.current.gradient_bound) else 0.0
+        if norm + bound <= self.gradient_tolerance * scale:
+            return replace(state, status=UpperStatus.STATIONARY)
+        if bound >= norm:
+            return replace(state, status=UpperStatus.SMALL_DECREASE)
+        try:
+            following = self._advance(objective, state, self._session(objective, state), scale)
+        except BaseException:
+            self.release()
+            raise
+        self._slot.log = following.log
+        return following
+
+    def release(self) -> None:
+        self._slot.clear()
+
+    def _advance(self, objective: Oracle, state: LBFGSBState, session: SciPySession, scale: float) -> LBFGSBState:
+        """Answer SciPy until it accepts an iterate or ends."""
+        trial = state.current
+        curved = coordinate_rates(objective.parameters, trial.theta) != 0
+        reach = torch.where(curved, self.max_step, torch.inf).to(trial.theta)
+        while True:
+            event = session.next()
+            if isinstance(event, Accepted):
+                return self._accept(state, trial, scale)
+            if isinstance(event, Ended):
+                return replace(state, status=UpperStatus.NO_PROGRESS)
+            theta = objective.parameters.project(torch.from_numpy(event.point).to(state.current.theta))
+            if bool(((theta - state.current.theta).abs() > reach).any()):
+                value, gradient = _rise(state, theta)
+            else:
+                trial, state, decided = self._evaluate(objective, state, theta, scale)
+                if not decided:
+                    return replace(state, status=UpperStatus.SMALL_DECREASE)
+                known = finite(trial)
+                value, gradient = (trial.value + state.shift, gradient_of(trial)) if known else _rise(state, theta)
+            entry = (torch.from_numpy(event.point), value, _double(gradient))
+            state = replace(state, log=(*state.log, entry))
+            session.answer(value, entry[2].numpy())
+
+    def _evaluate(
+        self, objective: Oracle, state: LBFGSBState, theta: Tensor, scale: float
+    ) -> tuple[Evaluation, LBFGSBState, bool]:
+        """The oracle's answer at theta, the state with the counts and values it changed, and whether it is decisive."""
+        norm = slope(objective.parameters, state.current)
+        trial = objective.hypergradient(theta, 0.1 * self.gradient_accuracy * norm)
+        trial, requests = tighten(
+            objective.hypergradient,
+            objective.parameters,
+            trial,
+            self.gradient_accuracy,
+            0.5 * self.gradient_tolerance * scale,
+        )
+        hoped = _hoped(state.current, theta)
+        verdict = compare(objective, state.current, trial, hoped, LINE_SEARCH_FRACTION, self.value_accuracy)
+        state = replace(
+            state,
+            current=verdict.current,
+            best=better(better(state.best, verdict.current), verdict.trial),
+            evaluations=state.evaluations + 1 + requests + verdict.requests,
+            shift=state.shift + state.current.value - verdict.current.value,
+        )
+        return verdict.trial, state, verdict.decided
+
+    def _accept(self, state: LBFGSBState, trial: Evaluation, scale: float) -> LBFGSBState:
+        status = UpperStatus.RUNNING
+        if float((trial.theta - state.current.theta).abs().max()) <= self.step_tolerance:
+            status = UpperStatus.SMALL_STEP
+        elif state.current.value - trial.value <= self.decrease_tolerance * scale:
+            status = UpperStatus.SMALL_DECREASE
+        return replace(state, current=trial, iteration=state.iteration + 1, status=status)
+
+    def _session(self, objective: Oracle, state: LBFGSBState) -> SciPySession:
+        """The waiting session that produced ``state``, or a new one that has replayed its log."""
+        if self._slot.session is not None and self._slot.log is state.log:
+            return self._slot.session
+        self.release()
+        session = SciPySession(
+            state.log[0][0].numpy(),
+            _double(objective.parameters.lower).numpy(),
+            _double(objective.parameters.upper).numpy(),
+            self.memory,
+            self.line_search_steps,
+        )
+        self._slot.session = session
+        accepted = 0
+        for point, value, gradient in state.log:
+            event = session.next()
+            while isinstance(event, Accepted):
+                accepted += 1
+                event = session.next()
+            if not (isinstance(event, Query) and np.array_equal(event.point, point.numpy())):
+                raise RuntimeError(
+                    f"LBFGSB: the stored run cannot be continued: SciPy departs from it after {accepted} of "
+                    f"{state.iteration} steps, so it was written by another version of SciPy or with other options or "
+                    "bounds; start a new run at state.best.theta"
+                )
+            session.answer(value, gradient.numpy())
+        while accepted < state.iteration:
+            accepted += isinstance(session.next(), Accepted)
+        return session
+
+
+class SessionSlot:
+    """Holds the session that waits between two steps, and the log it has seen; copies and pickles are empty."""
+
+    def __init__(self) -> None:
+        self.session: SciPySession | None = None
+        self.log: tuple[LogEntry, ...] | None = None
+
+    def clear(self) -> None:
+        """End the session."""
+        session, self.session, self.log = self.session, None, None
+        if session is not None:
+            session.close()
+
+    def __reduce__(self) -> tuple[type[SessionSlot], tuple[()]]:
+        return SessionSlot, ()
+
+
+def _double(t: Tensor) -> Tensor:
+    return t.detach().to("cpu", torch.float64)
+
+
+def _rise(state: LBFGSBState, theta: Tensor) -> tuple[float, Tensor]:
+    """Value and gradient that make the line search turn back from theta."""
+    return state.current.value + state.shift + _hoped(state.current, theta), -gradient_of(state.current)
+
+
+def _hoped(current: Evaluation, theta: Tensor) -> float:
+    """Decrease from the current point to theta to first order; positive."""
+    linear = abs(float(_double(gradient_of(current)) @ (_double(theta) - _double(current.theta))))
+    return max(linear, torch.finfo(torch.float64).tiny)
