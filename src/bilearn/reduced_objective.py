@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -129,6 +129,22 @@ class ReducedObjective:
         """Drop all warm starts and learned tolerances, as if nothing had been evaluated."""
         self._warm.clear()
         self._rates.clear()
+
+    def state_tree(self) -> dict[str, Any]:
+        """Warm starts, learned tolerances and work counts, for a checkpoint; tensors are not copied."""
+        return {
+            "warm": self._warm.tree(),
+            "rates": {kind: (rate.rate, rate.norm, rate.reached) for kind, rate in self._rates.items()},
+            "cost": self.cost.as_dict(),
+            "evaluations": self.evaluations,
+        }
+
+    def load_state_tree(self, tree: dict[str, Any]) -> None:
+        """Continue as the objective that gave ``tree`` would, bit for bit."""
+        self._warm.restore(tree["warm"], self.y.device)
+        self._rates = {kind: _Rate(*numbers) for kind, numbers in tree["rates"].items()}
+        self.cost = Cost(**tree["cost"])
+        self.evaluations = tree["evaluations"]
 
     def value(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         """F(theta) and an interval that contains it.

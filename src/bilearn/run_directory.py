@@ -142,10 +142,11 @@ class RunDirectory:
             file.write(line.encode())
             file.flush()
 
-    def truncate_history(self, evaluation: int) -> None:
-        """Keep the rows up to and including ``evaluation``: a resumed run writes the later ones again."""
+    def truncate_history(self, evaluation: int) -> list[dict[str, Any]]:
+        """Keep and return the rows up to and including ``evaluation``: a resumed run writes the later ones again."""
         rows = [row for row in self._history_entries() if int(row["evaluation"]) <= evaluation]
         self.write_bytes(HISTORY, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+        return rows
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write how the run ended, entries as read by :meth:`bilearn.run_records.Summary.from_json`."""

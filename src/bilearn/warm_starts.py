@@ -43,6 +43,15 @@ class WarmStarts:
         self._values[kind].index_copy_(axis, index, value)
         self._filled[kind][index] = True
 
+    def tree(self) -> dict[str, dict[str, Tensor]]:
+        """Everything stored, for a checkpoint; tensors are not copied."""
+        return {"values": dict(self._values), "filled": dict(self._filled)}
+
+    def restore(self, tree: dict[str, dict[str, Tensor]], device: torch.device) -> None:
+        """Replace everything by what :meth:`tree` gave."""
+        self._values = {kind: value.to(device) for kind, value in tree["values"].items()}
+        self._filled = {kind: value.to(device) for kind, value in tree["filled"].items()}
+
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()

@@ -43,9 +43,7 @@ def build_energy(
     image_shape: tuple[int, ...],
 ) -> VariationalEnergy:
     """The energy at its start parameters."""
-    energy = VariationalEnergy(
-        build_fidelity(fidelity), build_regularizer(regularizer, image_shape), operator
-    )
+    energy = VariationalEnergy(build_fidelity(fidelity), build_regularizer(regularizer, image_shape), operator)
     if not any(p.requires_grad for p in energy.parameters()):
         raise ConfigError("regularizer: found no learned parameter; write one as alpha = { start = 0.1 }")
     return energy
@@ -62,7 +60,9 @@ def build_fidelity(config: FidelityConfig) -> Fidelity:
         if isinstance(config, KullbackLeiblerConfig):
             return KullbackLeibler(background=config.background, **options)
         return LeastSquares(**options)
-    kind = Huber if isinstance(config, HuberConfig) else PseudoHuber if isinstance(config, PseudoHuberConfig) else StudentT
+    kind = (
+        Huber if isinstance(config, HuberConfig) else PseudoHuber if isinstance(config, PseudoHuberConfig) else StudentT
+    )
     return kind(
         weight=config.weight.start,
         scale=config.scale.start,

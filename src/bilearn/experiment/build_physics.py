@@ -57,7 +57,9 @@ def _tomography(config: TomographyConfig, image_shape: tuple[int, ...]) -> Forwa
     """deepinv's parallel-beam operator as a sparse matrix, divided by a proved bound of its norm."""
     if len(image_shape) != 3 or image_shape[0] != 1 or image_shape[1] != image_shape[2]:
         shape = " x ".join(str(n) for n in image_shape)
-        raise ConfigError(f"physics.kind = 'tomography': found images {shape}, expected square gray images; set data.crop")
+        raise ConfigError(
+            f"physics.kind = 'tomography': found images {shape}, expected square gray images; set data.crop"
+        )
     from deepinv.physics import Tomography
 
     from bilearn.interop import tomography_matrix

@@ -13,7 +13,6 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
     @model_validator(mode="before")
     @classmethod
     def _complete_parameters(cls, tree: Any) -> Any:
@@ -72,15 +71,20 @@ class DataConfig(Section):
         description="'folder': your images; 'skimage': photographs inside scikit-image; 'phantoms': random ellipses; "
         "'signals': blocky 1-D signals",
     )
-    folder: str | None = Field(default=None, description="folder with the true images (PNG, JPEG, TIFF, .npy, .npz, .h5)")
+    folder: str | None = Field(
+        default=None, description="folder with the true images (PNG, JPEG, TIFF, .npy, .npz, .h5)"
+    )
     test_folder: str | None = Field(default=None, description="folder with the test images, if they are kept apart")
     measurements: str | None = Field(
-        default=None, description="folder with measured data y, one file per image and of the same name; no noise is added"
+        default=None,
+        description="folder with measured data y, one file per image and of the same name; no noise is added",
     )
     names: list[str] | None = Field(default=None, description="skimage: which photographs; all natural ones if absent")
     size: int = Field(default=64, ge=8, description="phantoms: side in pixels; signals: number of samples")
     gray: bool = Field(default=True, description="turn color images into gray values")
-    scale: PositiveFloat | None = Field(default=None, description="stored number that stands for white, where not [0, 1]")
+    scale: PositiveFloat | None = Field(
+        default=None, description="stored number that stands for white, where not [0, 1]"
+    )
     downscale: PositiveInt = Field(default=1, description="average blocks of this many pixels first")
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
         default=None, description="cut to this many pixels (height = width, or [height, width])"
@@ -95,15 +99,17 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
         if self.source == "folder" and self.folder is None:
-            raise ValueError("folder is missing; name the folder with your images, or choose source = \"skimage\"")
+            raise ValueError('folder is missing; name the folder with your images, or choose source = "skimage"')
         if self.source != "folder":
             for key in ("folder", "test_folder", "measurements"):
                 if getattr(self, key) is not None:
-                    raise ValueError(f"{key} is given together with source = \"{self.source}\"; remove one of them")
+                    raise ValueError(f'{key} is given together with source = "{self.source}"; remove one of them')
         if self.source in ("phantoms", "signals") and self.train is None:
             raise ValueError(f"train is missing; say how many {self.source} to learn from")
         if self.measurements is not None and (self.crop or self.downscale > 1 or self.test_folder):
-            raise ValueError("measurements cannot be combined with crop, downscale or test_folder; prepare the files first")
+            raise ValueError(
+                "measurements cannot be combined with crop, downscale or test_folder; prepare the files first"
+            )
         return self
 
 
@@ -118,7 +124,9 @@ class BlurConfig(Section):
 
     kind: Literal["blur"]
     sigma: PositiveFloat = Field(default=1.5, description="standard deviation of the kernel in pixels")
-    size: PositiveInt | None = Field(default=None, description="side of the kernel in pixels (odd); 6 sigma + 1 if absent")
+    size: PositiveInt | None = Field(
+        default=None, description="side of the kernel in pixels (odd); 6 sigma + 1 if absent"
+    )
 
 
 class MaskConfig(Section):
@@ -134,7 +142,9 @@ class TomographyConfig(Section):
 
     kind: Literal["tomography"]
     angles: PositiveInt = Field(default=30, description="number of views: few make sparse-view tomography")
-    arc: float = Field(default=180.0, gt=0, le=180, description="degrees they cover: below 180 is limited-angle tomography")
+    arc: float = Field(
+        default=180.0, gt=0, le=180, description="degrees they cover: below 180 is limited-angle tomography"
+    )
 
 
 PhysicsConfig = Annotated[IdentityConfig | BlurConfig | MaskConfig | TomographyConfig, Field(discriminator="kind")]

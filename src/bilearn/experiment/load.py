@@ -52,7 +52,9 @@ def load_config(target: str | Path, overrides: Sequence[str] = ()) -> Experiment
     path = Path(target).expanduser()
     if path.suffix == ".toml":
         if not path.is_file():
-            raise ConfigError(f"{path}: no such file; give the path of a TOML file or one of {', '.join(recipe_names())}")
+            raise ConfigError(
+                f"{path}: no such file; give the path of a TOML file or one of {', '.join(recipe_names())}"
+            )
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

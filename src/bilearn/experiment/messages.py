@@ -16,7 +16,9 @@ class ConfigError(ValueError):
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """' Did you mean ...?' with the closest of ``known``, or their list where none is close."""
-    close = difflib.get_close_matches(word.lower().replace("_", "-"), [k.lower().replace("_", "-") for k in known], 1, 0.6)
+    close = difflib.get_close_matches(
+        word.lower().replace("_", "-"), [k.lower().replace("_", "-") for k in known], 1, 0.6
+    )
     if close:
         match = next(k for k in known if k.lower().replace("_", "-") == close[0])
         return f"did you mean '{match}'?"
@@ -42,7 +44,9 @@ def _sentence(entry: Any, model: type[BaseModel], source: str) -> str:
     if kind == "union_tag_not_found":
         return f"{where}.kind is missing; expected one of {', '.join(_kinds(entry['loc'], model))}"
     if kind == "union_tag_invalid":
-        return f"{where}.kind: found '{context['tag']}'; {nearest(str(context['tag']), _names(context['expected_tags']))}"
+        return (
+            f"{where}.kind: found '{context['tag']}'; {nearest(str(context['tag']), _names(context['expected_tags']))}"
+        )
     if kind == "literal_error":
         return f"{where}: found {found!r}; {nearest(str(found), _names(context['expected']))}"
     if kind == "value_error":
@@ -53,7 +57,12 @@ def _sentence(entry: Any, model: type[BaseModel], source: str) -> str:
 def _expectation(entry: Any) -> str:
     message = entry["msg"]
     wanted = message.partition(",")[0].removeprefix("Input should be ")
-    return wanted.replace("a valid dictionary", "a table").replace("a valid integer", "an integer").replace("valid ", "").replace("string", "text")
+    return (
+        wanted.replace("a valid dictionary", "a table")
+        .replace("a valid integer", "an integer")
+        .replace("valid ", "")
+        .replace("string", "text")
+    )
 
 
 def _shown(found: Any) -> str:
@@ -90,7 +99,10 @@ def _resolve(location: Sequence[int | str], model: type[BaseModel]) -> tuple[str
         fields = [name for m in models for name in m.model_fields]
         shown += f"[{part}]" if isinstance(part, int) else (f".{part}" if shown else str(part))
         current = [
-            choice for m in models if part in m.model_fields for choice in _choices(m.model_fields[str(part)].annotation)
+            choice
+            for m in models
+            if part in m.model_fields
+            for choice in _choices(m.model_fields[str(part)].annotation)
         ] or ([c for c in current if isinstance(part, int)])
     return shown, fields, current
 

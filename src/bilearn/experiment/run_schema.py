@@ -28,15 +28,21 @@ class GaussNewtonConfig(Section):
     """Trust-region Gauss-Newton, for few parameters."""
 
     kind: Literal["gauss-newton"] = "gauss-newton"
-    initial_radius: PositiveFloat = Field(default=1.0, description="first trust radius; 1 is a factor of 10 in a parameter")
-    tolerance: PositiveFloat = Field(default=1e-4, description="stop when the gradient is below this part of the objective")
+    initial_radius: PositiveFloat = Field(
+        default=1.0, description="first trust radius; 1 is a factor of 10 in a parameter"
+    )
+    tolerance: PositiveFloat = Field(
+        default=1e-4, description="stop when the gradient is below this part of the objective"
+    )
 
 
 class LBFGSBConfig(Section):
     """L-BFGS-B, for many parameters."""
 
     kind: Literal["lbfgsb"]
-    tolerance: PositiveFloat = Field(default=1e-4, description="stop when the gradient is below this part of the objective")
+    tolerance: PositiveFloat = Field(
+        default=1e-4, description="stop when the gradient is below this part of the objective"
+    )
 
 
 class TorchConfig(Section):
@@ -83,12 +89,16 @@ class RunConfig(Section):
     threads: PositiveInt | None = Field(default=None, description="CPU threads; torch's own choice if absent")
     max_steps: PositiveInt = Field(default=50, description="limit on upper-level steps")
     seconds: PositiveFloat | None = Field(default=None, description="limit on learning time")
-    batch_size: PositiveInt | None = Field(default=None, description="images per batch where memory is short; all if absent")
+    batch_size: PositiveInt | None = Field(
+        default=None, description="images per batch where memory is short; all if absent"
+    )
     patience: PositiveInt | None = Field(
         default=None, description="stop after this many steps without a better validation loss"
     )
     checkpoint_every: PositiveInt = Field(default=1, description="steps between two checkpoints")
     final_accuracy: PositiveFloat = Field(default=1e-4, description="relative accuracy of the final certified interval")
     pictures: int = Field(default=6, ge=0, description="test images stored as pictures in the report")
-    tensorboard: bool = Field(default=False, description="also write TensorBoard files (pip install 'bilearn[tensorboard]')")
+    tensorboard: bool = Field(
+        default=False, description="also write TensorBoard files (pip install 'bilearn[tensorboard]')"
+    )
     output: str | None = Field(default=None, description="run directory; a new numbered one under ./runs if absent")

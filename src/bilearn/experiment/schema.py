@@ -7,7 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from bilearn.experiment.data_schema import DataConfig, GaussianNoise, IdentityConfig, NoiseConfig, PhysicsConfig, Section
+from bilearn.experiment.data_schema import (
+    DataConfig,
+    GaussianNoise,
+    IdentityConfig,
+    NoiseConfig,
+    PhysicsConfig,
+    Section,
+)
 from bilearn.experiment.model_schema import (
     FidelityConfig,
     LeastSquaresConfig,

@@ -1,0 +1,343 @@
+"""Learned models on disk: ``model.safetensors`` holds the numbers, ``model.json`` says how to rebuild the energy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bilearn import __version__
+from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.lower.minimize import minimize
+from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, MatrixOperator
+from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.run_records import encode
+from bilearn.solution import Solution, Tolerance
+from bilearn.variational import VariationalEnergy
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+FORMAT = 1
+
+
+class ModelError(ValueError):
+    """A model that cannot be saved or loaded; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A learned energy, ready to reconstruct.
+
+    Attributes:
+        energy: the energy with its learned parameters.
+        description: what ``model.json`` says, with the keys of the caller of :func:`save_model`.
+        tolerance: accuracy of reconstructions; by default a certified distance of 1e-4 per pixel (root mean square).
+    """
+
+    energy: VariationalEnergy
+    description: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: Tolerance | None = None
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """Natural value of every number of the model, learned or fixed, by name."""
+        return {
+            f"{owner}.{name}": getattr(module, name).detach().clone()
+            for owner, module in self.energy.named_modules()
+            for name in _number_names(module)
+        }
+
+    def reconstruct(self, y: Tensor, physics: Any = None, throw: bool = True) -> Solution:
+        """Minimize the energy for data ``y``.
+
+        Args:
+            y: (B, ...) data.
+            physics: another forward operator (deepinv physics, or any object with A and A_adjoint) for these data; the
+                one the model was saved with if None.
+            throw: raise where the tolerance is not reached.
+
+        Returns:
+            Solution whose ``x`` holds the images and whose ``error`` bounds their distance to the exact minimizers.
+        """
+        energy = self.energy if physics is None else self.with_operator(physics).energy
+        y = y.to(self.dtype)
+        if self.tolerance is not None:
+            return minimize(energy, y, tolerance=self.tolerance, throw=throw)
+        return minimize(energy, y, tolerance=reconstruction_tolerance(energy, y), throw=throw)
+
+    def with_operator(self, physics: Any) -> LearnedModel:
+        """The same fidelity and regularizer (shared) with another forward operator."""
+        from bilearn.interop import as_operator
+
+        energy = VariationalEnergy(self.energy.fidelity, self.energy.regularizer, as_operator(physics))
+        return LearnedModel(energy, self.description, self.tolerance)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of images, as learned with."""
+        return torch.float32 if self.description.get("dtype") == "float32" else torch.float64
+
+
+def reconstruction_tolerance(energy: VariationalEnergy, y: Tensor, per_pixel: float = 1e-4) -> Tolerance:
+    """A distance of ``per_pixel`` times the square root of the pixels, where mu > 0 is known; that gradient norm elsewhere."""
+    size = per_pixel * energy.start(y[:1]).numel() ** 0.5
+    constant = energy.curvature(y).strong_convexity
+    strong = constant.known and bool((torch.as_tensor(constant.value) > 0).all())
+    return Tolerance(distance=size) if strong else Tolerance(gradient=size)
+
+
+def save_model(folder: str | Path, energy: VariationalEnergy, extra: Mapping[str, Any] | None = None) -> Path:
+    """Write ``model.safetensors`` and ``model.json`` into ``folder``, each atomically.
+
+    Args:
+        folder: an existing or new directory.
+        energy: the energy to save.
+        extra: further entries of ``model.json`` (name, physics, image shape, ...).
+
+    Returns:
+        Path of ``model.json``.
+
+    Raises:
+        ModelError: if a fidelity or regularizer is not one of bilearn's.
+    """
+    from safetensors.torch import save
+
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    operator, tensors = _describe_operator(energy.operator)
+    for part in ("fidelity", "regularizer"):
+        for name, tensor in getattr(energy, part).state_dict().items():
+            tensors[f"{part}.{name}"] = tensor
+    description = {
+        "format": FORMAT,
+        "library": "bilearn",
+        "library_version": __version__,
+        "fidelity": _describe_fidelity(energy.fidelity),
+        "regularizer": _describe_regularizer(energy.regularizer),
+        "operator": operator,
+        "parameters": {name: _plain(value) for name, value in LearnedModel(energy).parameters.items()},
+        **(extra or {}),
+    }
+    _write(target / WEIGHTS, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+    _write(target / DESCRIPTION, (json.dumps(encode(description, DESCRIPTION), indent=2) + "\n").encode())
+    return target / DESCRIPTION
+
+
+def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
+    """Read a model saved by :func:`save_model`.
+
+    Args:
+        path: a run directory, or its ``model.json`` or ``model.safetensors``.
+        physics: forward operator for the model; needed where it was learned with an operator that cannot be saved.
+
+    Raises:
+        ModelError: if files are missing, damaged, or written by a newer format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    given = Path(path).expanduser()
+    folder = given if given.is_dir() else given.parent
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"model {given}: found no {name}, expected the run directory of a finished 'bilearn learn'"
+            )
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        tensors = load((folder / WEIGHTS).read_bytes())
+    except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
+        raise ModelError(f"model {given}: damaged ({error}); learn it again or restore the files") from error
+    if description.get("format") != FORMAT:
+        raise ModelError(
+            f"model {given}: found format {description.get('format')!r}, expected {FORMAT}; install the bilearn version "
+            f"that wrote it ({description.get('library_version')})"
+        )
+    try:
+        energy = VariationalEnergy(
+            _build_fidelity(description["fidelity"]), _build_regularizer(description["regularizer"]), Identity()
+        )
+        for part, module in (("fidelity", energy.fidelity), ("regularizer", energy.regularizer)):
+            module.load_state_dict(
+                {n.removeprefix(f"{part}."): t for n, t in tensors.items() if n.startswith(f"{part}.")}
+            )
+        if physics is None:
+            energy.operator = _build_operator(description["operator"], tensors)
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise ModelError(f"model {given}: {DESCRIPTION} and {WEIGHTS} do not fit together ({error})") from error
+    model = LearnedModel(energy, description)
+    return model if physics is None else model.with_operator(physics)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plain(value: Tensor) -> Any:
+    if value.numel() == 1:
+        return value.item()
+    return {
+        "shape": list(value.shape),
+        "min": value.min().item(),
+        "max": value.max().item(),
+        "mean": value.mean().item(),
+    }
+
+
+def _number_names(module: nn.Module) -> list[str]:
+    """Names of the learnable numbers that ``module`` itself owns."""
+    return list(dict(module.named_children()).get("parametrizations", nn.ModuleDict()).keys())  # type: ignore[operator]
+
+
+def _numbers(module: nn.Module) -> dict[str, Any]:
+    """Bounds, shape and 'learn' of every learnable number of ``module``."""
+    entries = {}
+    for name in _number_names(module):
+        coordinate = module.get_submodule(f"parametrizations.{name}.0.coordinate")
+        parameter = module.get_parameter(f"parametrizations.{name}.original")
+        entries[name] = {
+            "bounds": list(coordinate.bounds),  # type: ignore[arg-type]
+            "learn": parameter.requires_grad,
+            "shape": list(parameter.shape),
+        }
+    return entries
+
+
+def _values(numbers: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A value inside the bounds for every number; the saved one replaces it."""
+    return {
+        name: torch.full(entry["shape"], (entry["bounds"][0] * entry["bounds"][1]) ** 0.5, dtype=torch.float64)
+        for name, entry in numbers.items()
+    }
+
+
+def _limits(numbers: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {name: (entry["bounds"][0], entry["bounds"][1]) for name, entry in numbers.items()}
+
+
+def _learned(numbers: Mapping[str, Any]) -> list[str]:
+    return [name for name, entry in numbers.items() if entry["learn"]]
+
+
+_ROBUST = {"huber": Huber, "pseudo-huber": PseudoHuber, "student-t": StudentT}
+
+
+def _describe_fidelity(fidelity: Fidelity) -> dict[str, Any]:
+    numbers = _numbers(fidelity)
+    if isinstance(fidelity, LeastSquares):
+        return {"kind": "least-squares", "numbers": numbers}
+    if isinstance(fidelity, KullbackLeibler):
+        return {"kind": "kullback-leibler", "background": fidelity.background, "numbers": numbers}
+    for kind, robust in _ROBUST.items():
+        if isinstance(fidelity, robust):
+            return {"kind": kind, "numbers": numbers}
+    raise _foreign("fidelity", fidelity)
+
+
+def _build_fidelity(entry: Mapping[str, Any]) -> Fidelity:
+    numbers = entry["numbers"]
+    values, limits = _values(numbers), _limits(numbers)
+    if entry["kind"] in _ROBUST:
+        return _ROBUST[entry["kind"]](**values, learn=_learned(numbers), bounds=limits)  # type: ignore[arg-type]
+    options = {"weight": values["weight"], "learn": numbers["weight"]["learn"], "bounds": limits["weight"]}
+    if entry["kind"] == "kullback-leibler":
+        return KullbackLeibler(background=entry["background"], **options)
+    if entry["kind"] == "least-squares":
+        return LeastSquares(**options)
+    raise KeyError(f"unknown fidelity {entry['kind']!r}")
+
+
+def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
+    numbers = _numbers(regularizer)
+    if isinstance(regularizer, Sum):
+        terms = [t for t in regularizer.terms if isinstance(t, Regularizer)]
+        return {"kind": "sum", "terms": [_describe_regularizer(t) for t in terms]}
+    if isinstance(regularizer, Tikhonov):
+        return {"kind": "tikhonov", "numbers": numbers}
+    if isinstance(regularizer, SmoothedTV | SquaredH1):
+        differences = regularizer.differences
+        shared = {
+            "axes": differences.axes,
+            "boundary": differences.boundary,
+            "direction": differences.direction,
+            "numbers": numbers,
+        }
+        if isinstance(regularizer, SquaredH1):
+            return {"kind": "squared-h1", **shared}
+        options = ("bracket", "isotropic", "coupled")
+        return {"kind": "smoothed-tv", **{name: getattr(regularizer, name) for name in options}, **shared}
+    raise _foreign("regularizer", regularizer)
+
+
+def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
+    if entry["kind"] == "sum":
+        return Sum(*(_build_regularizer(term) for term in entry["terms"]))
+    numbers = entry["numbers"]
+    values, limits = _values(numbers), _limits(numbers)
+    rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}
+    if entry["kind"] == "smoothed-tv":
+        return SmoothedTV(**values, learn=_learned(numbers), bounds=limits, **rest)  # type: ignore[arg-type]
+    builders: dict[str, Callable[..., Regularizer]] = {"squared-h1": SquaredH1, "tikhonov": Tikhonov}
+    return builders[entry["kind"]](values["alpha"], learn=numbers["alpha"]["learn"], bounds=limits["alpha"], **rest)
+
+
+def _foreign(role: str, module: nn.Module) -> ModelError:
+    return ModelError(
+        f"{role}: found {type(module).__name__}, which is not one of bilearn's own and cannot be described in a file; "
+        "save energy.state_dict() instead"
+    )
+
+
+def _describe_operator(operator: ForwardOperator) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors of an operator; operators that cannot be stored are named only."""
+    if isinstance(operator, Identity):
+        return {"kind": "identity"}, {}
+    if isinstance(operator, Mask):
+        return {"kind": "mask"}, {"operator.mask": operator.mask}
+    if isinstance(operator, FourierBlur):
+        return {"kind": "fourier-blur", "shape": list(operator.shape)}, {"operator.parts": operator.parts}
+    if isinstance(operator, MatrixOperator):
+        shapes = {"image_shape": list(operator.image_shape), "data_shape": list(operator.data_shape)}
+        entries = operator.matrix.to_sparse_coo().coalesce()
+        size = list(operator.matrix.shape)
+        return {"kind": "matrix", "size": size, **shapes}, {
+            "operator.indices": entries.indices().to(torch.int32),
+            "operator.values": entries.values(),
+        }
+    return {"kind": "external", "name": type(operator).__name__}, {}
+
+
+def _build_operator(entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ForwardOperator:
+    if entry["kind"] == "identity":
+        return Identity()
+    if entry["kind"] == "mask":
+        return Mask(tensors["operator.mask"])
+    if entry["kind"] == "fourier-blur":
+        parts, axes = tensors["operator.parts"], len(entry["shape"])
+        operator = FourierBlur(torch.ones(*parts.shape[: -axes - 1], *[1] * axes), tuple(entry["shape"]))
+        operator.load_state_dict({"parts": parts})
+        return operator
+    if entry["kind"] == "matrix":
+        values = tensors["operator.values"]
+        matrix = torch.sparse_coo_tensor(
+            tensors["operator.indices"].long(), values, tuple(entry["size"]), check_invariants=True
+        )
+        return MatrixOperator(matrix, tuple(entry["image_shape"]), tuple(entry["data_shape"]))
+    raise ModelError(
+        f"operator: the model was learned with {entry.get('name', 'an operator')}, which cannot be stored; "
+        "pass it again: load_model(path, physics=...)"
+    )
