@@ -1,1 +1,36 @@
+"""Upper-level methods: they minimize F(theta) over a box and see only an :class:`Oracle`."""
 
+from bilearn.upper.bayesian_search import BayesianSearch
+from bilearn.upper.default import default_optimizer
+from bilearn.upper.gauss_newton import GaussNewton
+from bilearn.upper.lbfgsb import LBFGSB
+from bilearn.upper.optimizer import (
+    Oracle,
+    UpperOptimizer,
+    UpperState,
+    UpperStatus,
+    run,
+    state_from_tree,
+    state_to_tree,
+)
+from bilearn.upper.projected_gradient import ProjectedGradient
+from bilearn.upper.search import GridSearch, RandomSearch
+from bilearn.upper.torch_optimizer import TorchOptimizer
+
+__all__ = [
+    "LBFGSB",
+    "BayesianSearch",
+    "GaussNewton",
+    "GridSearch",
+    "Oracle",
+    "ProjectedGradient",
+    "RandomSearch",
+    "TorchOptimizer",
+    "UpperOptimizer",
+    "UpperState",
+    "UpperStatus",
+    "default_optimizer",
+    "run",
+    "state_from_tree",
+    "state_to_tree",
+]

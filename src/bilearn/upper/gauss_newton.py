@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,16 +17,16 @@ from bilearn.upper.warp import descent_warp
 
 @dataclass(frozen=True)
 class GaussNewtonState(UpperState):
-    """Adds to :class:`UpperState`:
+    """Adds to :class:`UpperState` the model and its trust region.
 
     Attributes:
         secant: (P, P) approximation of the second-order part of the Hessian that the Gauss-Newton matrix leaves out.
         radius: trust radius in the largest-component norm.
         initial_value: F at the start.
         augmented: whether the next model uses ``secant``.
-    """  # noqa: D400, D415
+    """
 
-    secant: Tensor = torch.empty(0, 0)
+    secant: Tensor = field(default_factory=lambda: torch.empty(0, 0))
     radius: float = 1.0
     initial_value: float = math.nan
     augmented: bool = False
@@ -69,7 +69,8 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
         gradient_tolerance: STATIONARY below this times |F| per unit of coordinate.
         decrease_tolerance: SMALL_DECREASE when the model's decrease is below this times |F| (times the step length where
             the trust region cuts the step).
-        step_tolerance: SMALL_STEP when the step or radius is below this.
+        step_tolerance: SMALL_STEP when the step is below this, NO_PROGRESS when rejected steps have made the radius so
+            small.
         second_order: whether S is used at all; False is the plain Gauss-Newton model.
 
     Raises:
@@ -137,10 +138,11 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
         warped, stretch = warp(move), warp.derivative(move)
         length = float(move.abs().max())
         predicted = -float(gradient @ warped + 0.5 * warped @ matrix @ warped)
-        if length <= max(self.step_tolerance, 2 * torch.finfo(point.dtype).eps * float(theta.abs().max())):
-            return replace(state, status=UpperStatus.SMALL_STEP)
         limited = length >= 0.99 * state.radius
-        if predicted <= self.decrease_tolerance * scale * (min(length, 1.0) if limited else 1.0):
+        epsilon = torch.finfo(point.dtype).eps
+        if length <= max(self.step_tolerance, 2 * epsilon * float(theta.abs().max())):
+            return replace(state, status=UpperStatus.NO_PROGRESS if limited else UpperStatus.SMALL_STEP)
+        if predicted <= max(self.decrease_tolerance, epsilon) * scale * (min(length, 1.0) if limited else 1.0):
             return replace(state, status=UpperStatus.SMALL_DECREASE)
 
         request = 0.1 * self.gradient_accuracy * norm

@@ -103,7 +103,7 @@ class UpperOptimizer(ABC, Generic[S]):
     def step(self, objective: Oracle, state: S) -> S:
         """One upper-level step. A state whose method has nothing left to do is returned with its final status."""
 
-    def release(self) -> None:  # noqa: B027 - an optional hook
+    def release(self) -> None:
         """Give back what is held between two steps (threads, caches); a later ``step`` works as if nothing happened."""
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 Vector = NDArray[np.float64]
 
@@ -106,6 +105,8 @@ def _work(
     events: SimpleQueue[Event],
     answers: SimpleQueue[tuple[float, Vector] | None],
 ) -> None:
+    from scipy.optimize import minimize  # half a second to import, needed here only
+
     def evaluate(point: Vector) -> tuple[float, Vector]:
         events.put(Query(point.copy()))
         reply = answers.get()
