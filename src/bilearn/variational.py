@@ -100,6 +100,13 @@ class VariationalEnergy(Energy):
             data = self.fidelity.cross_variation(self.operator.A(x), y, self.operator.A(v), self._norm(x) * radius)
             return data + self.regularizer.cross_variation(x, v, radius)
 
+    def column_variation(self, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+        """|A| times the bound of D within |A| radius, plus the bound of R."""
+        with torch.no_grad():
+            root = self._norm(x)
+            data = self.fidelity.column_variation(self.operator.A(x), y, root * radius)
+            return root * data + self.regularizer.column_variation(x, radius)
+
     def _norm(self, x: Tensor) -> Tensor:
         return self.operator.norm_squared().per_sample(x).sqrt()
 

@@ -13,7 +13,7 @@ class Fidelity(nn.Module):
     """D(z, y), one number per sample; complex data count as pairs of reals given as two channels.
 
     An author must write ``forward``, ``grad``, ``second`` (the diagonal of the Hessian in z) and ``curvature``; may
-    write ``second_variation``, ``cross_variation`` and ``rounding``. ``grad`` must be differentiable in the parameters.
+    write ``second_variation``, ``cross_variation``, ``column_variation`` and ``rounding``. ``grad`` must be differentiable in the parameters.
     """
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -44,6 +44,11 @@ class Fidelity(nn.Module):
         constant = self.curvature(y).cross_lipschitz.per_sample(z)
         moved = radius * _batch.norm(v)
         return torch.where(moved > 0, constant * moved, torch.zeros_like(moved))
+
+    def column_variation(self, z: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+        """Bound (B,) on the spectral norm of the change of dD'/dtheta over |z' - z| <= radius."""
+        constant = self.curvature(y).cross_lipschitz.per_sample(z)
+        return torch.where(radius > 0, constant * radius, torch.zeros_like(radius))
 
     def rounding(self, z: Tensor, y: Tensor) -> Tensor:
         """Bound (B,) on the rounding error of ``grad`` for exact z."""

@@ -156,13 +156,29 @@ class Huber(ResidualFidelity):
             crossing = self.weight.to(z.dtype) * self._crossing(z, y, radius)
             return _batch.norm(crossing * v, lead=v.ndim - z.ndim + 1)
 
+    def _jumps(self, z: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+        """By how many times the scale d rho'/d(ln scale) can jump: 1 onto or off the parabola, 2 across it."""
+        across = (z - y).abs() + self.scale.to(z.dtype) <= _batch.expand(radius, z)
+        return self._crossing(z, y, radius) + across.to(z.dtype)
+
     def cross_variation(self, z: Tensor, y: Tensor, v: Tensor, radius: Tensor) -> Tensor:
-        """ln(10) weight |dz| |v| for the weight; ln(10) weight s |v_k| summed over the entries that can cross for s."""
+        """ln(10) weight |dz| |v| for the weight; ln(10) weight s |v_k| summed over the entries that can jump for s."""
         with torch.no_grad():
             weight, scale = self.weight.to(z.dtype), self.scale.to(z.dtype)
             total = torch.zeros_like(radius)
             if is_learned(self, "weight"):
                 total = total + LN10 * weight.max() * radius * _batch.norm(v)
             if is_learned(self, "scale"):
-                total = total + LN10 * scale * _batch.total(weight * self._crossing(z, y, radius) * v.abs())
+                total = total + LN10 * scale * _batch.total(weight * self._jumps(z, y, radius) * v.abs())
+            return total
+
+    def column_variation(self, z: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+        """ln(10) weight |dz| for the weight; the 2-norm of ln(10) weight s over the entries that can jump for s."""
+        with torch.no_grad():
+            weight, scale = self.weight.to(z.dtype), self.scale.to(z.dtype)
+            total = torch.zeros_like(radius)
+            if is_learned(self, "weight"):
+                total = total + LN10 * weight.max() * radius
+            if is_learned(self, "scale"):
+                total = total + LN10 * scale * _batch.norm(weight * self._jumps(z, y, radius))
             return total

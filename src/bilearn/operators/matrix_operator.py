@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +46,13 @@ class MatrixOperator(ForwardOperator):
         self.register_buffer("matrix", matrix)
         self.register_buffer("transpose", transpose)
         self._bound = float(rows) * float(columns)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MatrixOperator:
+        """A copy that shares the matrices, which never change (and torch cannot copy sparse ones)."""
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
+        memo[id(self)] = other
+        return other
 
     def _multiply(self, matrix: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         if x.dtype != matrix.dtype:

@@ -49,8 +49,8 @@ class ForwardOperator(nn.Module):
         return None
 
     def start(self, y: Tensor) -> Tensor:
-        """An image to start from, made from the data; A' y unless the operator knows better."""
-        return self.A_adjoint(y)
+        """An image to start from, made from the data, in memory of its own; A' y unless the operator knows better."""
+        return self.A_adjoint(y.detach().clone())
 
 
 class Identity(ForwardOperator):

@@ -182,8 +182,8 @@ class PotentialRegularizer(Regularizer):
     def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
         """Change of <d/dtheta grad R, v>: Lipschitz constants of the fluxes over what each pixel can reach.
 
-        For a scalar parameter the changes of all pixels add up (2-norm against |K| radius); for a pixel-wise alpha each
-        pixel is a parameter of its own (largest entry).
+        The changes of all pixels that share one alpha add up (2-norm against |K| radius); over the entries of alpha the
+        largest counts.
         """
         with torch.no_grad():
             learned_alpha, learned_nu, ridge_slope = self.cross_factors(x)
@@ -199,7 +199,7 @@ class PotentialRegularizer(Regularizer):
                 size = alpha * torch.sqrt(self._magnitude(directions, group))
                 if learned_alpha:
                     change = self.potential.first(low.square(), nu) * size
-                    square_alpha += (_batch.max_abs(change) if alpha.ndim else _batch.norm(change)) ** 2
+                    square_alpha += _largest_shared(change.square(), alpha)
                 if learned_nu:
                     square_nu += _batch.norm(self.potential.shape_slope(low, nu) * size) ** 2
             reach = LN10 * math.sqrt(self.differences.norm_squared) * radius
@@ -219,6 +219,13 @@ class PotentialRegularizer(Regularizer):
             flat = torch.full_like(norm, math.sqrt(_batch.samples(x) * self.differences.axes))
             flux = alpha * (torch.minimum(steep, flat) if self.potential.has_shape else steep)
             return 8 * unit * (root * flux + self.ridge(x).abs().max() * norm)
+
+
+def _largest_shared(squares: Tensor, alpha: Tensor) -> Tensor:
+    """Sums (B,) of ``squares`` (B, ...) over the pixels that share an entry of alpha, the largest of them."""
+    aligned = (1,) * (squares.ndim - alpha.ndim) + alpha.shape
+    shared = [axis for axis in range(1, squares.ndim) if aligned[axis] == 1]
+    return _batch.max_abs(squares.sum(shared, keepdim=True) if shared else squares)
 
 
 class PotentialHessian(TermHessian):

@@ -100,6 +100,11 @@ class Regularizer(nn.Module):
         moved = radius * _batch.norm(v)
         return torch.where(moved > 0, self.curvature(x).cross_lipschitz.per_sample(x) * moved, 0 * radius)
 
+    def column_variation(self, x: Tensor, radius: Tensor) -> Tensor:
+        """Bound (B,) on the spectral norm of the change of d(grad R)/dtheta over |x' - x| <= radius."""
+        constant = self.curvature(x).cross_lipschitz.per_sample(x)
+        return torch.where(radius > 0, constant * radius, torch.zeros_like(radius))
+
     def rounding(self, x: Tensor) -> Tensor:
         """Bound (B,) on the rounding error of ``grad``; here 8 unit roundoffs of L |x|, or of |x| where L is unknown."""
         smoothness = self.curvature(x).smoothness
@@ -206,6 +211,10 @@ class Sum(Regularizer):
     def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
         """Sum of the bounds, which dominates the 2-norm over all parameters."""
         return reduce(torch.add, [t.cross_variation(x, v, radius) for t in self._each()])
+
+    def column_variation(self, x: Tensor, radius: Tensor) -> Tensor:
+        """Sum of the bounds, which dominates the spectral norm over all parameters."""
+        return reduce(torch.add, [t.column_variation(x, radius) for t in self._each()])
 
     def rounding(self, x: Tensor) -> Tensor:
         """Sum of the bounds."""

@@ -34,7 +34,7 @@ class SmoothedTV(PotentialRegularizer):
         boundary, direction: see :class:`FiniteDifferences`.
 
     Raises:
-        ValueError: a value outside its bounds or an unknown name.
+        ValueError: a value outside its bounds, an unknown name, or one alpha per channel where channels are coupled.
     """
 
     alpha: Tensor
@@ -57,6 +57,12 @@ class SmoothedTV(PotentialRegularizer):
     ) -> None:
         super().__init__(FiniteDifferences(axes, boundary, direction), SmoothedAbsolute(), isotropic, coupled)
         self.bracket = bracket
+        channels = torch.as_tensor(alpha).shape[-axes - 1 : -axes]
+        if coupled and channels not in ((), (1,)):
+            raise ValueError(
+                f"alpha: found {channels[0]} channels, expected 1 where coupled=True; "
+                "coupled channels share one magnitude and one weight per pixel"
+            )
         _register(self, {"alpha": alpha, "xi": xi, "nu": nu}, learn, bounds)
 
     def scale(self, like: Tensor) -> Tensor:
