@@ -1,0 +1,255 @@
+"""Small instances of every component. A new component's test is a row in one of these lists.
+
+Energies are tiny and well conditioned, so that the whole grid (energy x solver x estimator) runs in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bilearn.energy import Energy
+from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.interop import PriorRegularizer
+from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
+from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.variational import VariationalEnergy
+
+IMAGE = (1, 7, 6)
+COLOR = (2, 5, 4)
+SIGNAL = (9,)
+BATCH = 2
+
+
+def rand(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Uniform numbers in [0, 1], float64."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class EnergyCase:
+    """An energy, its data, and what its reconstructions are compared with.
+
+    Attributes:
+        name: label of the test.
+        make: builds a fresh energy in float64.
+        shape: of one image.
+        convex: whether a unique minimizer is certain (a positive strong convexity constant may still be undeclared).
+        grid: whether the case takes part in the grid of solvers and estimators (one case a feature does).
+    """
+
+    name: str
+    make: Callable[[], Energy]
+    shape: tuple[int, ...] = IMAGE
+    convex: bool = True
+    grid: bool = False
+
+    def point(self) -> Tensor:
+        """A point that is neither data nor minimizer."""
+        return rand((BATCH, *self.shape), 1)
+
+    def target(self) -> Tensor:
+        """True images."""
+        return rand((BATCH, *self.shape), 2).round()
+
+    def data(self, energy: Energy) -> Tensor:
+        """Noisy data of the true images through the energy's own operator."""
+        clean = operator_of(energy).A(self.target())
+        return (clean + 0.2 * rand(tuple(clean.shape), 3) - 0.1).abs()
+
+
+class _Plain(nn.Module):
+    """Identity, for energies without an operator."""
+
+    def A(self, x: Tensor) -> Tensor:
+        return x
+
+
+def operator_of(energy: Energy) -> ForwardOperator | _Plain:
+    """The energy's forward operator."""
+    return energy.operator if isinstance(energy, VariationalEnergy) else _Plain()
+
+
+class UserEnergy(Energy):
+    """What a user writes: only ``forward``; everything else comes from autograd, nothing is known of the curvature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor([0.3, 0.5], dtype=torch.float64))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        rough = torch.log(torch.cosh(2 * (x[..., 1:] - x[..., :-1])))
+        return 0.5 * (x - y).square().flatten(1).sum(1) + self.weights[0].exp() * (
+            rough.flatten(1).sum(1) + self.weights[1] * torch.sqrt(1 + x.square()).flatten(1).sum(1)
+        )
+
+
+def mask() -> Mask:
+    """Soft inpainting mask with missing pixels."""
+    keep = (rand((1, *IMAGE), 4) > 0.3).double()
+    return Mask(keep * (0.5 + rand((1, *IMAGE), 5)))
+
+
+def blur() -> FourierBlur:
+    """3 x 3 circular blur of images."""
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, 4.0, 2.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    return FourierBlur(kernel / kernel.sum(), IMAGE[1:])
+
+
+def color_blur() -> FourierBlur:
+    """A circular blur with another kernel for each channel."""
+    kernel = 0.2 * rand((2, 3, 3), 6)
+    return FourierBlur(kernel, COLOR[1:])
+
+
+def signal_blur() -> FourierBlur:
+    """Circular blur of signals."""
+    return FourierBlur(torch.tensor([0.2, 0.6, 0.3], dtype=torch.float64), SIGNAL)
+
+
+def matrix(sparse: bool = True) -> MatrixOperator:
+    """A projection-like operator with fewer data than pixels."""
+    n = IMAGE[1] * IMAGE[2]
+    dense = torch.where(rand((20, n), 7) > 0.8, 0.5 * rand((20, n), 8), torch.zeros(20, n, dtype=torch.float64))
+    return MatrixOperator(dense.to_sparse_coo() if sparse else dense, IMAGE, (20,))
+
+
+def tv(**options: object) -> SmoothedTV:
+    """Smoothed TV with mild constants, overridden by ``options``."""
+    values: dict[str, object] = {"alpha": 0.05, "xi": 0.1, "nu": 0.2, **options}
+    return SmoothedTV(**values)  # type: ignore[arg-type]
+
+
+def alpha_map(shape: tuple[int, ...]) -> Tensor:
+    """Weights per pixel."""
+    return 0.03 + 0.05 * rand(shape, 9)
+
+
+def prior() -> PriorRegularizer:
+    """deepinv's smoothed TV as a regularizer, plus a ridge that makes the minimizer unique."""
+    from deepinv.optim import SmoothedTVPrior
+
+    return PriorRegularizer(SmoothedTVPrior(eps=0.3), 0.05)
+
+
+def variational(
+    fidelity: Callable[[], Fidelity],
+    regularizer: Callable[[], Regularizer],
+    operator: Callable[[], ForwardOperator] | None = None,
+) -> Callable[[], Energy]:
+    """Factory of a variational energy."""
+    return lambda: VariationalEnergy(fidelity(), regularizer(), None if operator is None else operator())
+
+
+def _both() -> tuple[str, str]:
+    return ("weight", "scale")
+
+
+ENERGIES: list[EnergyCase] = [
+    # fidelities, with a learned weight and scale where there is one
+    EnergyCase("ls-tv", variational(LeastSquares, tv), grid=True),
+    EnergyCase("ls_weight-tv", variational(lambda: LeastSquares(1.5, learn=True), tv)),
+    EnergyCase(
+        "ls_map-tikhonov",
+        variational(lambda: LeastSquares(0.5 + rand((1, *IMAGE), 10), learn=True), Tikhonov),
+        grid=True,
+    ),
+    EnergyCase("kl-tv", variational(lambda: KullbackLeibler(0.5, 0.7, learn=True), tv), grid=True),
+    EnergyCase(
+        "kl_map-h1",
+        variational(lambda: KullbackLeibler(0.5, 0.5 + rand((1, *IMAGE), 11)), lambda: Sum(SquaredH1(), Tikhonov())),
+    ),
+    EnergyCase("huber-tv", variational(lambda: Huber(1.2, 0.15, learn=_both()), tv), grid=True),
+    EnergyCase("huber_map-tv", variational(lambda: Huber(0.5 + rand((1, *IMAGE), 12), 0.15, learn=_both()), tv)),
+    EnergyCase("pseudohuber-tv", variational(lambda: PseudoHuber(1.2, 0.15, learn=_both()), tv), grid=True),
+    EnergyCase("studentt-tv", variational(lambda: StudentT(0.6, 0.3, learn=_both()), lambda: tv(xi=0.2)), grid=True),
+    EnergyCase(
+        "studentt-nonconvex", variational(lambda: StudentT(2.0, 0.1, learn=_both()), lambda: tv(xi=0.01)), convex=False
+    ),
+    # operators
+    EnergyCase("ls-mask-tv", variational(LeastSquares, tv, mask), grid=True),
+    EnergyCase("ls-blur-tv", variational(LeastSquares, tv, blur), grid=True),
+    EnergyCase("ls-matrix-tv", variational(LeastSquares, tv, matrix), grid=True),
+    EnergyCase("ls-dense_matrix-tv", variational(LeastSquares, tv, lambda: matrix(sparse=False))),
+    EnergyCase("kl-blur-tv", variational(lambda: KullbackLeibler(0.5, learn=True), tv, blur)),
+    EnergyCase("kl-matrix-tv", variational(lambda: KullbackLeibler(0.5, learn=True), tv, matrix)),
+    EnergyCase("huber-mask-h1", variational(lambda: Huber(1.0, 0.15), lambda: Sum(SquaredH1(), Tikhonov()), mask)),
+    EnergyCase("huber-matrix-tv", variational(lambda: Huber(1.0, 0.3, learn=_both()), tv, matrix)),
+    EnergyCase("pseudohuber-blur-tv", variational(lambda: PseudoHuber(1.0, 0.3, learn=_both()), tv, blur)),
+    EnergyCase("studentt-blur-tv", variational(lambda: StudentT(0.5, 0.3, learn=_both()), lambda: tv(xi=0.3), blur)),
+    EnergyCase("studentt-mask-tv", variational(lambda: StudentT(0.5, 0.3, learn=_both()), lambda: tv(xi=0.4), mask)),
+    EnergyCase("ls-color_blur-tv", variational(LeastSquares, tv, color_blur), COLOR),
+    EnergyCase("ls-color_blur-coupled_tv", variational(LeastSquares, lambda: tv(coupled=True), color_blur), COLOR),
+    EnergyCase("ls-signal_blur-tv", variational(LeastSquares, lambda: tv(axes=1), signal_blur), SIGNAL),
+    # regularizers
+    EnergyCase("ls-tikhonov", variational(LeastSquares, Tikhonov), grid=True),
+    EnergyCase("ls-tikhonov_map", variational(LeastSquares, lambda: Tikhonov(alpha_map((1, *IMAGE))))),
+    EnergyCase("ls-h1", variational(LeastSquares, SquaredH1)),
+    EnergyCase(
+        "ls-blur-h1",
+        variational(LeastSquares, lambda: Sum(SquaredH1(boundary="periodic"), Tikhonov()), blur),
+        grid=True,
+    ),
+    EnergyCase("ls-h1_map", variational(LeastSquares, lambda: SquaredH1(alpha_map((1, *IMAGE))))),
+    EnergyCase("ls-tv_anisotropic", variational(LeastSquares, lambda: tv(isotropic=False)), grid=True),
+    EnergyCase("ls-tv_bracket", variational(LeastSquares, lambda: tv(bracket=True, xi=0.8)), grid=True),
+    EnergyCase("ls-tv_map", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *IMAGE)))), grid=True),
+    EnergyCase(
+        "ls-tv_map_bracket", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *IMAGE)), bracket=True, xi=0.8))
+    ),
+    EnergyCase(
+        "ls-tv_map_anisotropic", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *IMAGE)), isotropic=False))
+    ),
+    EnergyCase("ls-tv_shared_map", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, 1, *COLOR[1:])))), COLOR),
+    EnergyCase(
+        "ls-tv_shared_map_coupled",
+        variational(LeastSquares, lambda: tv(alpha=alpha_map((1, 1, *COLOR[1:])), coupled=True)),
+        COLOR,
+    ),
+    EnergyCase("ls-tv_channel_weights", variational(LeastSquares, lambda: tv(alpha=alpha_map((2, 1, 1)))), COLOR),
+    EnergyCase(
+        "ls-tv_one_entry", variational(LeastSquares, lambda: tv(alpha=torch.tensor([0.05], dtype=torch.float64)))
+    ),
+    EnergyCase("ls-tv_coupled", variational(LeastSquares, lambda: tv(coupled=True)), COLOR, grid=True),
+    EnergyCase(
+        "ls-tv_coupled_anisotropic", variational(LeastSquares, lambda: tv(coupled=True, isotropic=False)), COLOR
+    ),
+    EnergyCase("ls-tv_fixed_nu", variational(LeastSquares, lambda: tv(learn=("alpha",)))),
+    EnergyCase("ls-tv_fixed", variational(lambda: LeastSquares(learn=True), lambda: tv(learn=()))),
+    EnergyCase(
+        "ls-sum",
+        variational(LeastSquares, lambda: Sum(tv(isotropic=False), SquaredH1(0.05), Tikhonov(0.02))),
+        grid=True,
+    ),
+    EnergyCase("ls-prior", variational(LeastSquares, lambda: Sum(prior(), Tikhonov(0.1))), grid=True),
+    EnergyCase("ls-tv_volume", variational(LeastSquares, lambda: tv(axes=3)), (1, 3, 4, 3)),
+    # signals: plain (B, n) and with channels (B, C, n)
+    EnergyCase("ls-tv_signal", variational(LeastSquares, lambda: tv(axes=1)), SIGNAL, grid=True),
+    EnergyCase("ls-tv_signal_channels", variational(LeastSquares, lambda: tv(axes=1)), (2, *SIGNAL)),
+    EnergyCase("ls-tv_signal_coupled", variational(LeastSquares, lambda: tv(axes=1, coupled=True)), (2, *SIGNAL)),
+    EnergyCase("ls-h1_signal", variational(LeastSquares, lambda: SquaredH1(axes=1)), SIGNAL),
+    EnergyCase("huber-tv_signal", variational(lambda: Huber(1.0, 0.15, learn=_both()), lambda: tv(axes=1)), SIGNAL),
+    # an energy of the user's own
+    EnergyCase("user", UserEnergy, grid=True),
+]
+ENERGIES += [
+    EnergyCase(
+        f"ls-tv_{boundary}_{direction}_{len(shape)}d",
+        variational(
+            LeastSquares,
+            lambda b=boundary, d=direction, s=shape: tv(boundary=b, direction=d, axes=2 if len(s) > 1 else 1),
+        ),
+        shape,
+    )
+    for boundary in ("neumann", "dirichlet", "periodic")
+    for direction in ("backward", "forward")
+    for shape in (IMAGE, SIGNAL)
+]
+
+
+def grid_energies() -> Iterator[EnergyCase]:
+    """Energies of the grid over solvers and estimators."""
+    return (case for case in ENERGIES if case.grid)
