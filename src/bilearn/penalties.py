@@ -43,6 +43,10 @@ def _check_weight(weight: float) -> None:
         raise ValueError(f"weight: found {weight}, expected a finite number >= 0")
 
 
+def _title(energy: Energy) -> str:
+    return type(energy).__name__.removeprefix("Parametrized")
+
+
 @dataclass(frozen=True)
 class ConditionNumber(Penalty):
     """weight * (L / mu)^2 with the declared constants of the energy; the mean over samples where they differ.
@@ -69,7 +73,7 @@ class ConditionNumber(Penalty):
         mu, smoothness = (torch.as_tensor(c.value) for c in (curvature.strong_convexity, curvature.smoothness))
         if not bool((mu > 0).all()) or not bool(torch.isfinite(smoothness).all()):
             raise ValueError(
-                f"ConditionNumber: found no mu > 0 and L for {type(energy).__name__}, expected both; "
+                f"ConditionNumber: found no mu > 0 and L for {_title(energy)}, expected both; "
                 "add a strongly convex term or declare them in curvature(y)"
             )
         return self.weight * (smoothness / mu).square().mean()

@@ -28,8 +28,9 @@ def constants(energy: Energy, y: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         curvature = energy.curvature(y)
         smoothness = curvature.smoothness.per_sample(like)
         if not bool(torch.isfinite(smoothness).all()):
+            name = type(energy).__name__.removeprefix("Parametrized")
             raise ValueError(
-                f"{type(energy).__name__}: found no smoothness constant L, expected one for a gradient step; declare it in "
+                f"{name}: found no smoothness constant L, expected one for a gradient step; declare it in "
                 "curvature(y) or pass step_size"
             )
         return curvature.strong_convexity.per_sample(like).clamp(min=0.0), smoothness

@@ -4,7 +4,8 @@ For gradient descent with step s and contraction factor c = max(|1 - s mu|, |1 -
 depend on theta (the tangent there is zero), let T_j be the tangent of x_j, Th the exact one, |x_0 - xh| <= d:
 
     T_{j+1} - Th = (I - s A_j) (T_j - Th) - s ((A_j - Ah) Th + B_j - Bh),
-    |T_{j+1} - Th| <= c |T_j - Th| + s (L_A |Th| + L_B) c^j d      =>      |T_k - Th| <= c^k |Th| + s k c^(k-1) (L_A |Th| + L_B) d,
+    |T_{j+1} - Th| <= c |T_j - Th| + s (L_A |Th| + L_B) c^j d,
+    |T_k - Th| <= c^k |Th| + s k c^(k-1) (L_A |Th| + L_B) d,
 
 and |T_k' g - Th' gh| <= |T_k - Th| |g| + |Th| |g - gh| with |Th| <= (|B| + |B - Bh|) / mu. L_A and L_B are the Lipschitz
 constants of the Hessian and of the cross derivative. Truncation to the last k steps restarts the same argument at the
