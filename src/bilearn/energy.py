@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from bilearn import _batch
 from bilearn.curvature import Curvature
 
 Apply = Callable[[Tensor], Tensor]
+#: Turns a Newton direction into what the energy remembers for the next step: nested tuples of (B, ...) tensors, or None.
+Advance = Callable[[Tensor], Any]
 
 
 class Hessian(ABC):
@@ -62,7 +65,7 @@ class Energy(nn.Module):
     """h(x; theta, y), one number per sample. theta is every learnable parameter of the module.
 
     What an author must write: ``forward``. What an author may write, because autograd or an 'unknown' stands in:
-    ``grad``, ``hessian``, ``curvature``, ``start``, ``rounding``, ``hessian_variation``, ``cross_variation``,
+    ``grad``, ``hessian``, ``newton_model``, ``curvature``, ``start``, ``rounding``, ``hessian_variation``, ``cross_variation``,
     ``column_variation``, ``cross_norm``.
 
     Shapes: x (B, ...), y (B, ...) of any other shape, result (B,). Sample i of the result depends on sample i only.
@@ -85,6 +88,14 @@ class Energy(nn.Module):
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """Second derivative in x at ``x``."""
         return AutogradHessian(self, x, y)
+
+    def newton_model(self, x: Tensor, y: Tensor, memory: Any) -> tuple[Hessian, Advance]:
+        """Positive definite matrix of the next Newton step, and how to update ``memory`` with that step's direction.
+
+        The Hessian unless an energy knows a linearization that is valid in a larger neighborhood. It must approach the
+        Hessian as the steps go to zero. ``memory`` is None at the first step.
+        """
+        return self.hessian(x, y), lambda direction: None
 
     def cross_vjp(self, x: Tensor, y: Tensor, v: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
         """d/dtheta of sum_i <grad h(x_i), v_i>, one tensor per parameter, summed over the batch."""

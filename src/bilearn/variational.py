@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from bilearn import _batch
 from bilearn._spectral import Cosine, Fourier
 from bilearn._tridiagonal import solve_tridiagonal
 from bilearn.curvature import Constant, Curvature
-from bilearn.energy import Apply, Energy, Hessian
+from bilearn.energy import Advance, Apply, Energy, Hessian
 from bilearn.fidelities import Fidelity
 from bilearn.operators import ForwardOperator, Identity
 from bilearn.regularizers import Regularizer, TermHessian
@@ -45,9 +46,17 @@ class VariationalEnergy(Energy):
 
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """A' diag(D'') A + R''(x)."""
+        return self._with(self.regularizer.hessian(x), x, y)
+
+    def newton_model(self, x: Tensor, y: Tensor, memory: Any) -> tuple[Hessian, Advance]:
+        """The Hessian of D with the Newton model of R."""
+        prior, advance = self.regularizer.newton_model(x, memory)
+        return self._with(prior, x, y), advance
+
+    def _with(self, prior: TermHessian, x: Tensor, y: Tensor) -> VariationalHessian:
         with torch.no_grad():
             weight = self.fidelity.second(self.operator.A(x), y)
-        return VariationalHessian(self.operator, weight, self.regularizer.hessian(x), x)
+        return VariationalHessian(self.operator, weight, prior, x)
 
     def curvature(self, y: Tensor) -> Curvature:
         """Constants of D scaled by those of A, plus the constants of R.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bilearn.problem import LowerProblem
@@ -15,7 +16,7 @@ class LowerSolver(ABC):
 
     A state is a frozen dataclass of per-sample tensors (axis 0 counts samples; zero-dimensional entries are shared) with
     at least two fields: ``x``, the point that would be returned now, and ``gradient``, the gradient *at that point*, which
-    the method has computed anyway. An author must write ``init`` and ``step`` and may write ``check`` and ``finished``.
+    the method has computed anyway. An author must write ``init`` and ``step`` and may write ``check`` and ``stalled``.
     """
 
     #: Steps between two looks at the gradient norm (a look synchronizes with the device).
@@ -28,17 +29,34 @@ class LowerSolver(ABC):
         """Name used in records."""
         return type(self).__name__
 
-    def check(self, problem: LowerProblem) -> None:
+    def check(self, problem: LowerProblem) -> None:  # noqa: B027
         """Raise ValueError, naming what is missing, if this method cannot run on this problem."""
 
     @abstractmethod
     def init(self, problem: LowerProblem, x0: Tensor) -> Any:
-        """State at the start x0 (B, ...); evaluates the gradient there."""
+        """State at the start x0 (B, ...), which is not changed; evaluates the gradient there."""
 
     @abstractmethod
     def step(self, problem: LowerProblem, state: Any) -> Any:
-        """Next state. Takes as few gradients as the method allows, and no host synchronization."""
+        """Next state; the given one keeps its tensors. Takes as few gradients as the method allows."""
 
     def stalled(self, state: Any) -> Tensor | None:
         """Samples (B,) that can make no further progress, or None where the method never knows."""
         return None
+
+
+def require_smoothness(method: LowerSolver, problem: LowerProblem) -> None:
+    """Raise ValueError unless the Lipschitz constant L of the gradient is known and finite."""
+    smoothness = problem.curvature.smoothness
+    if not smoothness.known or not bool(torch.isfinite(torch.as_tensor(smoothness.value)).all()):
+        raise ValueError(
+            f"{method.name}: {type(problem.energy).__name__}.curvature(y).smoothness is unknown, expected a Lipschitz "
+            "constant of the gradient; declare it in `curvature`, or use LBFGS() or NewtonCG()"
+        )
+
+
+def check_positive(method: LowerSolver, **values: float) -> None:
+    """Raise ValueError if one of the named hyperparameters is not positive."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{method.name}: {name}: found {value}, expected a positive number")

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from bilearn import _batch
 from bilearn._spectral import Basis
 from bilearn.curvature import Curvature
-from bilearn.energy import Hessian
+from bilearn.energy import Advance, Hessian
 
 
 class TermHessian(Hessian):
@@ -85,6 +86,10 @@ class Regularizer(nn.Module):
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x."""
         return AutogradTermHessian(self, x)
+
+    def newton_model(self, x: Tensor, memory: Any) -> tuple[TermHessian, Advance]:
+        """See :meth:`bilearn.energy.Energy.newton_model`."""
+        return self.hessian(x), lambda direction: None
 
     def curvature(self, like: Tensor) -> Curvature:
         """Constants valid for all x shaped like ``like``; unknown unless declared."""
@@ -199,6 +204,16 @@ class Sum(Regularizer):
     def hessian(self, x: Tensor) -> TermHessian:
         """Sum of the Hessians."""
         return SumHessian([t.hessian(x) for t in self._each()])
+
+    def newton_model(self, x: Tensor, memory: Any) -> tuple[TermHessian, Advance]:
+        """Sum of the models; each term has its own memory."""
+        terms = self._each()
+        memories = [None] * len(terms) if memory is None else memory
+        models = [t.newton_model(x, kept) for t, kept in zip(terms, memories, strict=True)]
+        return (
+            SumHessian([hessian for hessian, _ in models]),
+            lambda direction: tuple(advance(direction) for _, advance in models),
+        )
 
     def curvature(self, like: Tensor) -> Curvature:
         """Sum of the constants (for mu: the sum of lower bounds is a lower bound)."""

@@ -1,0 +1,53 @@
+"""Which lower-level method to take when the user names none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bilearn.energy import Energy
+from bilearn.lower.closed_form import ClosedForm, is_quadratic
+from bilearn.lower.lbfgs import LBFGS
+from bilearn.lower.nesterov import NesterovGradient
+from bilearn.lower.newton_cg import NewtonCG
+from bilearn.lower.solver import LowerSolver
+
+
+def default_solver(energy: Energy, y: Tensor) -> LowerSolver:
+    """The method that fits what the energy declares; looks at the first sample's Hessian only.
+
+    1. Quadratic with a direct solve: :class:`ClosedForm`.
+    2. Hessians with a direct solve or a preconditioner, or in closed form: :class:`NewtonCG`.
+    3. Gradients only, with a known Lipschitz constant: :class:`NesterovGradient`; without: :class:`LBFGS`.
+
+    Args:
+        energy: the energy at its current theta.
+        y: (B, ...) data.
+    """
+    return _choose(energy, y)[0]
+
+
+def explain_default(energy: Energy, y: Tensor) -> str:
+    """One sentence that says what :func:`default_solver` picks for these arguments and why."""
+    solver, reason = _choose(energy, y)
+    return f"{solver.name}, because {reason}."
+
+
+def _choose(energy: Energy, y: Tensor) -> tuple[LowerSolver, str]:
+    if y.shape[0] == 0:
+        return LBFGS(), "there are no samples to solve"
+    with torch.no_grad():
+        first = y[:1].detach()
+        curvature = energy.curvature(first)
+        hessian = energy.hessian(energy.start(first), first)
+        if hessian.direct() is not None:
+            if is_quadratic(curvature):
+                return ClosedForm(), "the energy is quadratic and its Hessian offers a direct solve"
+            return NewtonCG(), "the Hessian offers a direct solve"
+        if hessian.preconditioner() is not None:
+            return NewtonCG(), "the Hessian offers products and a preconditioner"
+    if type(energy).hessian is not Energy.hessian:
+        return NewtonCG(), "the Hessian is known in closed form"
+    if curvature.smoothness.known:
+        return NesterovGradient(), "only gradients are in closed form, and their Lipschitz constant is known"
+    return LBFGS(), "only gradients are known, without a Lipschitz constant"
