@@ -1,0 +1,254 @@
+"""What a run amounts to, in the terms a report needs, also for runs that were interrupted; and what to warn about."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilearn.report.formatting import count, figure, interval, metric, natural, number
+from bilearn.run_directory import RunDirectory
+from bilearn.run_records import STAGES, Bounded, HistoryRow, ParameterRecord, RunRecord, Statistic
+from bilearn.upper.optimizer import UpperStatus
+
+STAGE_TITLES = {"noisy": "Data", "default": "Default", "learned": "Learned"}
+STAGE_MEANINGS = {
+    "noisy": "the measurement itself",
+    "default": "reconstruction with the start parameters",
+    "learned": "reconstruction with the learned parameters",
+}
+_GOOD_ENDS = (
+    UpperStatus.STATIONARY,
+    UpperStatus.SMALL_STEP,
+    UpperStatus.SMALL_DECREASE,
+    UpperStatus.EARLY_STOP,
+    UpperStatus.EXHAUSTED,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the reader must know. ``level`` is "problem" or "note"."""
+
+    level: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A run in brief.
+
+    Attributes:
+        record: everything that was read.
+        name: name of the run.
+        status: how it ended, one sentence.
+        finished: whether a summary was written.
+        converged: whether the upper level ended by its own stopping rule.
+        start, final: objective at the first and at the best point; None without any evaluation.
+        parameters: the learned parameters.
+        accepted: the evaluations the upper-level method moved to.
+        cost: work by kind, per sample.
+        seconds: wall-clock time.
+        split: split whose metrics are shown ("test" where there is one), or "".
+    """
+
+    record: RunRecord
+    name: str
+    status: str
+    finished: bool
+    converged: bool
+    start: Bounded | None
+    final: Bounded | None
+    parameters: tuple[ParameterRecord, ...]
+    accepted: tuple[HistoryRow, ...]
+    cost: dict[str, int]
+    seconds: float
+    split: str
+
+    @property
+    def stages(self) -> dict[str, dict[str, Statistic]]:
+        """Stage -> metric -> statistic of the shown split, in the order data, default, learned."""
+        stages = self.record.summary.metrics.get(self.split, {}) if self.record.summary else {}
+        order = [*(s for s in STAGES if s in stages), *(s for s in stages if s not in STAGES)]
+        return {stage: stages[stage] for stage in order}
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Metrics of the shown split, in order of appearance."""
+        return list(dict.fromkeys(name for figures in self.stages.values() for name in figures))
+
+    @property
+    def improvement_is_certain(self) -> bool:
+        """Whether the certified interval at the end lies entirely below the one at the start."""
+        return (
+            self.start is not None
+            and self.final is not None
+            and self.start.certified
+            and self.final.certified
+            and self.final.upper < self.start.lower
+        )
+
+
+def read_digest(path: str | Path) -> Digest:
+    """Read a run directory and digest it."""
+    return digest(RunDirectory(path).read())
+
+
+def digest(record: RunRecord) -> Digest:
+    """Digest a run; an interrupted one is described by its history."""
+    summary, history = record.summary, record.history
+    accepted = tuple(row for row in history if row.accepted) or history
+    best = min(accepted, key=lambda row: row.objective.value, default=None)
+    first = history[0] if history else None
+    last = history[-1] if history else None
+    parameters = summary.parameters if summary else ()
+    if not parameters and best is not None and first is not None:
+        parameters = tuple(
+            ParameterRecord(name, value, first.parameters.get(name)) for name, value in best.parameters.items()
+        )
+    splits = list(summary.metrics) if summary else []
+    status = summary.status if summary else "the run did not finish: no summary was written"
+    return Digest(
+        record=record,
+        name=summary.name if summary else record.path.resolve().name,
+        status=status,
+        finished=summary is not None,
+        converged=any(status.startswith(str(end.value)) for end in _GOOD_ENDS),
+        start=(summary.start if summary else None) or (first.objective if first else None),
+        final=(summary.final if summary else None) or (best.objective if best else None),
+        parameters=parameters,
+        accepted=accepted,
+        cost=(summary.cost if summary else None) or (last.cost if last else {}),
+        seconds=summary.seconds if summary and math.isfinite(summary.seconds) else (last.seconds if last else math.nan),
+        split="test" if "test" in splits else (splits[0] if splits else ""),
+    )
+
+
+def findings(run: Digest) -> list[Finding]:
+    """Warnings in plain words, the most important first."""
+    found = [*_about_the_end(run), *_about_bounds(run), *_about_certificates(run), *_about_quality(run)]
+    if run.record.summary:
+        found += [Finding("note", "The run says", text) for text in run.record.summary.warnings]
+    return sorted(found, key=lambda f: f.level != "problem")
+
+
+def _about_the_end(run: Digest) -> list[Finding]:
+    found: list[Finding] = []
+    if not run.finished:
+        found.append(
+            Finding(
+                "problem",
+                "The run did not finish",
+                f"It was interrupted after {count(len(run.record.history))} evaluations, before the summary was "
+                "written. Figures below are those of the best evaluation so far. Continue with 'bilearn resume'.",
+            )
+        )
+    elif not run.converged:
+        found.append(
+            Finding(
+                "problem",
+                "The upper level did not converge",
+                f"It ended because: {run.status}. The learned parameters are the best ones seen, a longer run may "
+                "improve them.",
+            )
+        )
+    absent = [name for name in run.record.missing if name != "summary.json"]
+    if absent:
+        found.append(Finding("note", "Parts are missing", f"Not in the run directory: {', '.join(absent)}."))
+    return found
+
+
+def _about_bounds(run: Digest) -> list[Finding]:
+    found: list[Finding] = []
+    for parameter in run.parameters:
+        for side, n, bound in (
+            ("lower", parameter.at_lower, parameter.lower_bound),
+            ("upper", parameter.at_upper, parameter.upper_bound),
+        ):
+            if n == 0:
+                continue
+            who = parameter.name if parameter.entries == 1 else (
+                f"{count(n)} of the {count(parameter.entries)} entries of {parameter.name}"
+            )  # fmt: skip
+            verb = "ended" if parameter.entries == 1 or n > 1 else "ends"
+            found.append(
+                Finding(
+                    "note",
+                    f"{parameter.name} is at its {side} bound",
+                    f"{who} {verb} at the {side} bound {number(bound)}. The data would like "
+                    f"{'smaller' if side == 'lower' else 'larger'} values: widen the bound, or, if the model hardly "
+                    "changes, fix the parameter there.",
+                )
+            )
+    return found
+
+
+def _about_certificates(run: Digest) -> list[Finding]:
+    found: list[Finding] = []
+    final = run.final
+    if final is not None and not math.isfinite(final.width):
+        found.append(
+            Finding(
+                "note",
+                "No bound on the final objective",
+                "The curvature of the lower-level energy is unknown, so nothing is known about how far the computed "
+                "objective is from the exact one. Declare a strong convexity constant to get an interval.",
+            )
+        )
+    elif final is not None and not final.certified:
+        found.append(
+            Finding(
+                "note",
+                "The final objective is not certified",
+                f"The interval {interval(final.lower, final.upper)} rests on curvature constants that were estimated, "
+                "not declared. It is a good guess, not a proof.",
+            )
+        )
+    missed = [row for row in run.record.history if row.message]
+    if missed:
+        messages = Counter(row.message for row in missed).most_common(3)
+        detail = "; ".join(f"{text} ({count(n)} times)" for text, n in messages)
+        found.append(
+            Finding(
+                "note",
+                f"{count(len(missed))} of {count(len(run.record.history))} evaluations missed their accuracy",
+                f"{detail}. Their bounds are still valid, only wider than asked.",
+            )
+        )
+    return found
+
+
+def _about_quality(run: Digest) -> list[Finding]:
+    found: list[Finding] = []
+    stages = run.stages
+    for name in run.metric_names:
+        better = metric(name).higher_is_better
+        default, learned = stages.get("default", {}).get(name), stages.get("learned", {}).get(name)
+        if better is None or default is None or learned is None:
+            continue
+        if (learned.mean < default.mean) == better and learned.mean != default.mean:
+            found.append(
+                Finding(
+                    "note",
+                    f"{metric(name).label} is worse than with the default parameters",
+                    f"On the {run.split} images: {figure(name, learned.mean)} learned against "
+                    f"{figure(name, default.mean, unit=True)} default. The loss that was minimized may not favor this "
+                    "figure, or the training images differ from these.",
+                )
+            )
+    checked = [row for row in run.accepted if "loss" in row.validation]
+    if len(checked) > 2:
+        best = min(checked, key=lambda row: row.validation["loss"])
+        if best is not checked[-1] and checked[-1].validation["loss"] > 1.01 * best.validation["loss"]:
+            found.append(
+                Finding(
+                    "note",
+                    "The validation loss rose again",
+                    f"It was smallest at evaluation {best.evaluation} ({number(best.validation['loss'])}) and ended at "
+                    f"{number(checked[-1].validation['loss'])}: a sign of overfitting. "
+                    f"Parameters there: {', '.join(f'{k} = {natural(v)}' for k, v in best.parameters.items())}.",
+                )
+            )
+    return found
