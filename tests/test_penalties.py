@@ -54,7 +54,8 @@ def test_penalties_act_on_natural_values_of_the_chosen_parameters() -> None:
     assert float(L1(2.0)(energy, Y).detach()) == pytest.approx(2 * (0.5 + 1.1))
     assert float(L2(2.0, ["mask"])(energy, Y).detach()) == pytest.approx(2 * (0.04 + 0.81))
     assert float(Sparsity(1.0, ["mask"])(energy, Y).detach()) == pytest.approx(1.1 + 0.16 + 0.09)
-    assert float((L1(2.0, ["alpha"]) + L2(1.0, ["alpha"]) + L1(1.0, ["mask"]))(energy, Y).detach()) == pytest.approx(1 + 0.25 + 1.1)
+    total = L1(2.0, ["alpha"]) + L2(1.0, ["alpha"]) + L1(1.0, ["mask"])
+    assert float(total(energy, Y).detach()) == pytest.approx(1 + 0.25 + 1.1)
 
 
 def test_derivative_through_the_coordinate() -> None:
@@ -68,7 +69,7 @@ def test_errors_name_the_field() -> None:
         L1(-1.0)
     with pytest.raises(ValueError, match="weight: found nan"):
         ConditionNumber(float("nan"))
-    with pytest.raises(ValueError, match="names: found 'beta'.*alpha, mask"):
+    with pytest.raises(ValueError, match=r"names: found 'beta'.*alpha, mask"):
         L2(1.0, ["beta"])(Weighted(), Y)
     with pytest.raises(ValueError, match="names: found the string 'mask'"):
         L2(1.0, "mask")

@@ -175,7 +175,6 @@ def test_counts_observer_and_theta() -> None:
 
 
 def test_residuals() -> None:
-    y, target = pair()
     exact = tv().value(POINT, 1e-12)
     found = tv().residuals(POINT, 1e-3)
     assert found.residuals is not None

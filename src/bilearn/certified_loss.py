@@ -88,15 +88,17 @@ def certified_loss(
             tolerance = largest_radius(lambda r: width(x, r), stage.scale, 0.9 * goal(x))
         else:
             tolerance = fallback * stage.scale
-        cost = Cost()
-        for _ in range(max_rounds):
-            solution = stage.solve(x, tolerance)
-            cost.add(solution.cost)
-            x = solution.x
-            reached, asked = width(x, solution.error), goal(x)
+        solution = stage.solve(x, tolerance)
+        cost = solution.cost.copy()
+        reached, asked = width(solution.x, solution.error), goal(solution.x)
+        for _ in range(max_rounds - 1):
             if distance is not None or not known or reached <= asked or stuck(solution):
                 break
-            tolerance = largest_radius(lambda r, p=x: width(p, r), 0.5 * stage.reached(solution), 0.9 * asked)
+            points = solution.x
+            tolerance = largest_radius(lambda r, p=points: width(p, r), 0.5 * stage.reached(solution), 0.9 * asked)
+            solution = stage.solve(points, tolerance)
+            cost.add(solution.cost)
+            reached, asked = width(solution.x, solution.error), goal(solution.x)
         losses, low, high = loss_interval(loss, solution, target)
         notes = []
         if accuracy is not None and not reached <= accuracy:

@@ -79,5 +79,5 @@ def test_failure_raises_with_the_solution_unless_asked_not_to() -> None:
 
 
 def test_bad_adjoint_tolerance_is_named() -> None:
-    with pytest.raises(ValueError, match="adjoint_tolerance: found 1.5"):
+    with pytest.raises(ValueError, match=r"adjoint_tolerance: found 1\.5"):
         argmin_layer(Chain(), data()[0], adjoint_tolerance=1.5)

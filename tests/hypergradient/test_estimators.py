@@ -5,6 +5,7 @@ import pytest
 import torch
 from toy_energies import Chain, Ridge, WeightMap, data, dense_gradient, dense_minimizer
 
+from bilearn.curvature import UNKNOWN_UPPER, Curvature
 from bilearn.hypergradient import (
     FiniteDifferences,
     HypergradientEstimator,
@@ -15,6 +16,7 @@ from bilearn.hypergradient import (
 )
 from bilearn.linear_systems import ConjugateGradient, Minres
 from bilearn.losses import CallableLoss, NegativePSNR, SmoothedL1, SquaredError, UpperLoss
+from bilearn.lower.newton_cg import NewtonCG
 from bilearn.parameters import ParameterVector
 
 ADAPTIVE = [
@@ -305,9 +307,11 @@ def test_bad_options_are_named(make: object, message: str) -> None:
 
 def test_one_step_needs_a_smoothness_constant() -> None:
     class Plain(Chain):
-        def curvature(self, y: torch.Tensor) -> object:  # type: ignore[override]
-            return dataclasses.replace(super().curvature(y), smoothness=type(super().curvature(y).smoothness)(math.inf))
+        def curvature(self, y: torch.Tensor) -> Curvature:
+            return dataclasses.replace(super().curvature(y), smoothness=UNKNOWN_UPPER)
 
     y, target = data()
-    with pytest.raises(ValueError, match="no smoothness constant L"):
-        OneStep().estimate(Plain(), SquaredError(), y, target, x0=dense_minimizer(Plain(), y))
+    with pytest.raises(ValueError, match="Plain: found no smoothness constant L"):
+        OneStep().estimate(Plain(), SquaredError(), y, target, solver=NewtonCG())
+    given = OneStep(step_size=0.1).estimate(Plain(), SquaredError(), y, target, solver=NewtonCG())
+    assert math.isfinite(given.gradient_bound)
