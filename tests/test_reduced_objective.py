@@ -15,7 +15,7 @@ from bilearn.problems import one_parameter, three_parameters
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.regularizers import SmoothedTV, Tikhonov
 from bilearn.variational import VariationalEnergy
-from bilearn.warm_starts import WarmStarts
+from bilearn.warm_starts import WarmStarts, predict
 
 POINT = torch.tensor([-1.0, -2.0, -2.0], dtype=torch.float64)
 
@@ -160,6 +160,24 @@ def test_warm_starts_save_work() -> None:
     assert warm.cost.gradients < cold.cost.gradients
     assert objective.reconstructions is not None
     assert objective.reconstructions.shape == objective.target.shape
+
+
+def test_tangents_predict_the_next_reconstructions() -> None:
+    objective = tv()
+    objective.gauss_newton(POINT, 1e-6)
+    x = objective.reconstructions
+    tangents = objective._warm.get("tangent", torch.arange(7), 1)
+    assert x is not None
+    assert tangents is not None
+    step = torch.tensor([0.01, -0.01, 0.02], dtype=torch.float64)
+    exact = tv()
+    exact.value(POINT + step, 1e-12)
+    assert exact.reconstructions is not None
+    objective.parameters.set(POINT + step)
+    start = predict(objective.energy, objective.y, x, tangents, step.expand(7, -1))
+    assert float((start - exact.reconstructions).norm()) < 0.1 * float((x - exact.reconstructions).norm())
+    useless = predict(objective.energy, objective.y, x, 1e6 * tangents, step.expand(7, -1))
+    assert torch.equal(useless, x)
 
 
 def test_counts_observer_and_theta() -> None:

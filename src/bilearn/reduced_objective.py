@@ -22,7 +22,7 @@ from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
 from bilearn.penalties import Penalty
 from bilearn.solution import Cost
-from bilearn.warm_starts import WarmStarts
+from bilearn.warm_starts import WarmStarts, predict
 
 _CHUNK_BYTES = {"cpu": 1_500_000}
 _CHUNK_BYTES_ACCELERATOR = 64_000_000
@@ -205,11 +205,11 @@ class ReducedObjective:
                 self.y[index],
                 self.target[index],
                 self.solver,
-                self._warm.get("x", index),
+                self._start(index, tally),
                 share,
                 distance,
             )
-            self._warm.put("x", index, part.solution.x)
+            self._keep(index, part.solution.x, theta)
             tally.add_value(part, index)
         return self._record(tally.evaluation(accuracy if distance is None else distance))
 
@@ -236,17 +236,33 @@ class ReducedObjective:
                 self.target[index],
                 self.parameters,
                 self.solver,
-                self._warm.get("x", index),
+                self._start(index, tally),
                 self._warm.get(kind, index, axis),
                 share,
                 self._rates[kind].tolerance(share, index.numel()) if kind in self._rates else None,
             )
-            self._warm.put("x", index, result.lower.x)
+            self._keep(index, result.lower.x, tally.theta)
             if result.adjoint is not None:
                 self._warm.put(kind, index, result.adjoint.x, axis)
             self._rates[kind] = _Rate.of(result, index.numel())
             tally.add_gradient(result, index)
         return tally
+
+    def _start(self, index: Tensor, tally: _Tally) -> Tensor | None:
+        """Start of the lower-level solves: the last reconstructions, moved along their tangents where that helps."""
+        x, before = self._warm.get("x", index), self._warm.get("theta", index)
+        tangents = self._warm.get("tangent", index, 1)
+        if x is None or before is None or tangents is None:
+            return x
+        steps = tally.theta.to(before) - before
+        if not bool(steps.any()):
+            return x
+        tally.cost.gradients += 2 * index.numel()
+        return predict(self.energy, self.y[index], x, tangents, steps)
+
+    def _keep(self, index: Tensor, x: Tensor, theta: Tensor) -> None:
+        self._warm.put("x", index, x)
+        self._warm.put("theta", index, theta.detach().to(x.device).expand(index.numel(), -1))
 
     def _record(self, evaluation: Evaluation) -> Evaluation:
         self.evaluations += 1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.energy import Energy
 
 
 class WarmStarts:
@@ -56,3 +57,23 @@ class WarmStarts:
         """Forget everything."""
         self._values.clear()
         self._filled.clear()
+
+
+def predict(energy: Energy, y: Tensor, x: Tensor, tangents: Tensor, steps: Tensor) -> Tensor:
+    """Start for a new theta: per sample x or its first-order prediction, whichever has the smaller gradient there.
+
+    Args:
+        energy: the energy at the new theta.
+        y: (B, ...) data.
+        x: (B, ...) reconstructions at earlier theta.
+        tangents: (P, B, ...) their derivatives in theta, possibly from a theta before that.
+        steps: (B, P) change of theta since x was computed.
+
+    Returns:
+        (B, ...) start. Costs two gradients per sample.
+    """
+    weights = steps.T.to(x.device, _batch.norm(x).dtype)
+    moved = x + (tangents * _batch.expand(weights, tangents)).sum(0)
+    with torch.no_grad():
+        better = _batch.norm(energy.grad(moved, y)) < _batch.norm(energy.grad(x, y))
+    return _batch.where(better, moved, x)
