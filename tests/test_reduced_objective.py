@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -306,3 +307,25 @@ def test_bad_input_is_named() -> None:
     big = ReducedObjective(VariationalEnergy(LeastSquares(), Tikhonov(torch.full((1, 24), 0.3))), y, target)
     with pytest.raises(ValueError, match="at most 16 for tangents"):
         big.gauss_newton(torch.zeros(24, dtype=torch.float64))
+
+
+def test_a_restored_objective_continues_bit_for_bit(tmp_path: Path) -> None:
+    first = tv(batch_size=3)
+    first.gauss_newton(POINT)
+    torch.save(first.state_tree(), tmp_path / "tree.pt")
+    expected = [first.hypergradient(POINT + 0.05), first.value(POINT + 0.1)]
+    second = tv(batch_size=3)
+    second.load_state_tree(torch.load(tmp_path / "tree.pt", weights_only=True))
+    found = [second.hypergradient(POINT + 0.05), second.value(POINT + 0.1)]
+    for a, b in zip(expected, found, strict=True):
+        assert a.value == b.value
+        assert a.cost == b.cost
+    assert expected[0].gradient is not None
+    assert found[0].gradient is not None
+    assert torch.equal(expected[0].gradient, found[0].gradient)
+    assert second.cost == first.cost
+    assert second.evaluations == first.evaluations
+    y, target = pair(samples=3)
+    other = ReducedObjective(first.energy, y, target)
+    with pytest.raises(ValueError, match="found warm starts of 7 samples, expected 3"):
+        other.load_state_tree(first.state_tree())

@@ -137,3 +137,57 @@ class Sparsity(_OnValues):
 
     def _measure(self, values: Tensor) -> Tensor:
         return values + values * (1 - values)
+
+
+@dataclass(frozen=True)
+class PenaltyTerms:
+    """A penalty at one theta.
+
+    Attributes:
+        value: the number.
+        gradient: (P,) in coordinates.
+        hessian: (P, P) positive semidefinite part of the Hessian in coordinates, or None where it was not asked for.
+    """
+
+    value: float
+    gradient: Tensor
+    hessian: Tensor | None
+
+    @classmethod
+    def of(
+        cls, penalty: Penalty | None, energy: Energy, y: Tensor, parameters: ParameterVector, second: bool
+    ) -> PenaltyTerms:
+        """Evaluate by autograd at the energy's current theta; zeros where there is no penalty.
+
+        Args:
+            penalty: the penalty or None.
+            energy: the energy.
+            y: (N, ...) data.
+            parameters: the learnable parameters of ``energy``.
+            second: whether to compute the Hessian (P backward passes).
+        """
+        zero = torch.zeros_like(parameters.lower)
+        square = torch.diag_embed(zero) if second else None
+        if penalty is None:
+            return cls(0.0, zero, square)
+        with torch.enable_grad():
+            value = penalty(energy, y)
+            if not value.requires_grad:
+                return cls(float(value), zero, square)
+            slopes = torch.autograd.grad(value, parameters.parameters, create_graph=second, materialize_grads=True)
+            if second:
+                square = _positive_part(torch.cat([s.reshape(-1) for s in slopes]), parameters, square)
+        return cls(float(value.detach()), parameters.flatten(slopes), square)
+
+
+def _positive_part(slopes: Tensor, parameters: ParameterVector, zero: Tensor | None) -> Tensor | None:
+    if not slopes.requires_grad:
+        return zero
+    rows = [
+        torch.autograd.grad(s, parameters.parameters, retain_graph=True, materialize_grads=True) for s in slopes
+    ]
+    full = torch.stack([parameters.flatten(row) for row in rows])
+    if not bool(torch.isfinite(full).all()):
+        return full
+    values, vectors = torch.linalg.eigh((full + full.T) / 2)
+    return (vectors * values.clamp(min=0.0)) @ vectors.T

@@ -6,13 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from bilearn.certified_loss import CertifiedLoss, certified_loss
+from bilearn._tally import Tally
+from bilearn.certified_loss import certified_loss
 from bilearn.energy import Energy
 from bilearn.evaluation import Evaluation
 from bilearn.hypergradient import Hypergradient, HypergradientEstimator, ImplicitHypergradient, TangentHypergradient
@@ -20,7 +21,7 @@ from bilearn.hypergradient.tangent import check_few
 from bilearn.losses import SquaredError, UpperLoss, as_loss
 from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
-from bilearn.penalties import Penalty
+from bilearn.penalties import Penalty, PenaltyTerms
 from bilearn.solution import Cost
 from bilearn.warm_starts import WarmStarts, predict
 
@@ -140,7 +141,11 @@ class ReducedObjective:
         }
 
     def load_state_tree(self, tree: dict[str, Any]) -> None:
-        """Continue as the objective that gave ``tree`` would, bit for bit."""
+        """Continue as the objective that gave ``tree`` would, bit for bit.
+
+        Raises:
+            ValueError: if it belongs to another number of samples.
+        """
         self._warm.restore(tree["warm"], self.y.device)
         self._rates = {kind: _Rate(*numbers) for kind, numbers in tree["rates"].items()}
         self.cost = Cost(**tree["cost"])
@@ -195,8 +200,14 @@ class ReducedObjective:
         count = math.ceil(self.samples / self.batch_size)
         yield from self._index.tensor_split(count)
 
+    def _open(self, theta: Tensor, second: bool) -> Tally:
+        begin = time.perf_counter()
+        self.parameters.set(theta)
+        penalty = PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, second)
+        return Tally(theta.detach().clone(), self.loss, penalty, self._scale, self.samples, begin)
+
     def _value(self, theta: Tensor, accuracy: float | None, distance: float | None) -> Evaluation:
-        tally = _Tally(self, theta)
+        tally = self._open(theta, second=False)
         for index in self._chunks():
             share = None if accuracy is None else tally.share(accuracy / self._scale, index.numel())
             part = certified_loss(
@@ -210,14 +221,15 @@ class ReducedObjective:
                 distance,
             )
             self._keep(index, part.solution.x, theta)
-            tally.add_value(part, index)
+            tally.add_value(part, self.target[index])
         return self._record(tally.evaluation(accuracy if distance is None else distance))
 
     def _differentiate(
         self, estimator: HypergradientEstimator, kind: str, axis: int, theta: Tensor, accuracy: float | None
     ) -> Evaluation:
         """One pass over the chunks at the requested accuracy; without one, a second pass if the first was too coarse."""
-        tally = self._pass(estimator, kind, axis, _Tally(self, theta), None if accuracy is None else accuracy / self._scale)
+        goal = None if accuracy is None else accuracy / self._scale
+        tally = self._pass(estimator, kind, axis, self._open(theta, axis == 1), goal)
         if accuracy is None and math.isfinite(tally.gradient_bound):
             goal = max(_DEFAULT_RELATIVE * tally.total_norm(), _RELATIVE_FLOOR * tally.chunk_norms * self._scale)
             if self._scale * tally.gradient_bound > 1.01 * goal and self.samples > self.batch_size:
@@ -225,8 +237,8 @@ class ReducedObjective:
         return self._record(tally.evaluation(accuracy))
 
     def _pass(
-        self, estimator: HypergradientEstimator, kind: str, axis: int, tally: _Tally, goal: float | None
-    ) -> _Tally:
+        self, estimator: HypergradientEstimator, kind: str, axis: int, tally: Tally, goal: float | None
+    ) -> Tally:
         for index in self._chunks():
             share = None if goal is None else tally.share(goal, index.numel())
             result = estimator.estimate(
@@ -245,10 +257,10 @@ class ReducedObjective:
             if result.adjoint is not None:
                 self._warm.put(kind, index, result.adjoint.x, axis)
             self._rates[kind] = _Rate.of(result, index.numel())
-            tally.add_gradient(result, index)
+            tally.add_gradient(result, self.target[index])
         return tally
 
-    def _start(self, index: Tensor, tally: _Tally) -> Tensor | None:
+    def _start(self, index: Tensor, tally: Tally) -> Tensor | None:
         """Start of the lower-level solves: the last reconstructions, moved along their tangents where that helps."""
         x, before = self._warm.get("x", index), self._warm.get("theta", index)
         tangents = self._warm.get("tangent", index, 1)
@@ -301,148 +313,3 @@ class _Rate:
         each = _DEFAULT_RELATIVE * self.norm if goal is None else goal / count
         wanted = 0.4 * each / self.rate if math.isfinite(self.rate) and self.rate > 0 else self.reached
         return wanted if wanted > 0 and math.isfinite(wanted) else None
-
-
-@dataclass
-class _Tally:
-    """Sums over the chunks of one evaluation."""
-
-    objective: ReducedObjective
-    theta: Tensor
-    begin: float = field(default_factory=time.perf_counter)
-    cost: Cost = field(default_factory=Cost)
-
-    def __post_init__(self) -> None:
-        o = self.objective
-        o.parameters.set(self.theta)
-        self._start()
-        self.penalty = _penalty(o, second=False)
-
-    def _start(self) -> None:
-        self.losses: list[Tensor] = []
-        self.lower, self.upper, self.used, self.done = 0.0, 0.0, 0.0, 0
-        self.residuals: list[Tensor] = []
-        self.errors: list[Tensor] = []
-        self.gradient: Tensor | None = None
-        self.gradient_bound, self.chunk_norms = 0.0, 0.0
-        self.gram: Tensor | None = None
-        self.certified = True
-        self.messages: list[str] = []
-
-    def again(self) -> _Tally:
-        """The same evaluation before its first chunk; work done so far stays counted."""
-        self._start()
-        return self
-
-    def share(self, goal: float, count: int) -> float:
-        """Part of ``goal`` for the next ``count`` samples: what is left, divided by the samples that are left."""
-        left = self.objective.samples - self.done
-        return max(goal - self.used, 1e-3 * goal) * count / left
-
-    def add_value(self, part: CertifiedLoss, index: Tensor) -> None:
-        """Add the losses of one chunk."""
-        wide = torch.maximum(part.upper - part.losses, part.losses - part.lower)
-        self.used += float(wide.double().sum())
-        self.certified &= part.solution.certified
-        self._add(part.losses, part.lower, part.upper, part.solution.x, part.solution.error, index)
-        self.cost.add(part.cost)
-        self._say(part.message)
-
-    def add_gradient(self, result: Hypergradient, index: Tensor) -> None:
-        """Add losses, gradient and Gauss-Newton matrix of one chunk."""
-        self.used += result.gradient_bound
-        self.gradient_bound += result.gradient_bound
-        self.chunk_norms += float(torch.linalg.vector_norm(result.gradient))
-        self.gradient = result.gradient if self.gradient is None else self.gradient + result.gradient
-        if result.gauss_newton is not None:
-            self.gram = result.gauss_newton if self.gram is None else self.gram + result.gauss_newton
-        self.certified &= result.certified
-        self._add(result.losses, result.loss_lower, result.loss_upper, result.lower.x, result.lower.error, index)
-        self.cost.add(result.cost)
-        self._say(result.message)
-
-    def _add(self, losses: Tensor, lower: Tensor, upper: Tensor, x: Tensor, error: Tensor, index: Tensor) -> None:
-        self.done += index.numel()
-        self.losses.append(losses)
-        self.lower += float(lower.double().sum())
-        self.upper += float(upper.double().sum())
-        self.errors.append(error)
-        residual = self.objective.loss.residual(x, self.objective.target[index])
-        if residual is not None:
-            self.residuals.append(residual)
-
-    def _say(self, message: str) -> None:
-        if message and message not in self.messages:
-            self.messages.append(message)
-
-    def total_norm(self) -> float:
-        """2-norm of the gradient of F."""
-        gradient = self._total()
-        return 0.0 if gradient is None else float(torch.linalg.vector_norm(gradient))
-
-    def _total(self) -> Tensor | None:
-        if self.gradient is None:
-            return None
-        return self.objective._scale * self.gradient + self.penalty.gradient
-
-    def evaluation(self, accuracy: float | None) -> Evaluation:
-        """The finished record."""
-        o, scale = self.objective, self.objective._scale
-        losses, errors = torch.cat(self.losses), torch.cat(self.errors)
-        value = scale * float(losses.double().sum()) + self.penalty.value
-        lower, upper = scale * self.lower + self.penalty.value, scale * self.upper + self.penalty.value
-        slack = 8 * torch.finfo(torch.float64).eps * (abs(value) + abs(self.penalty.value))
-        gram = self.gram
-        if gram is not None:
-            gram = scale * gram + _penalty(o, second=True).hessian
-        finite = math.isfinite(value)
-        return Evaluation(
-            theta=self.theta.detach().clone(),
-            value=value,
-            lower=lower - slack if finite and not math.isnan(lower) else -math.inf,
-            upper=upper + slack if finite and not math.isnan(upper) else math.inf,
-            losses=losses,
-            penalty=self.penalty.value,
-            gradient=self._total(),
-            gradient_bound=math.inf if self.gradient is None else scale * self.gradient_bound,
-            jacobian_gram=gram,
-            residuals=torch.cat(self.residuals) if self.residuals else None,
-            residual_bounds=errors if self.residuals else None,
-            certified=self.certified,
-            accuracy=accuracy,
-            lower_error=float(errors.max()),
-            message="; ".join(self.messages),
-            cost=replace(self.cost),
-            seconds=time.perf_counter() - self.begin,
-        )
-
-
-@dataclass(frozen=True)
-class _PenaltyTerms:
-    value: float
-    gradient: Tensor
-    hessian: Tensor
-
-
-def _penalty(objective: ReducedObjective, second: bool) -> _PenaltyTerms:
-    """Penalty, gradient and, where asked, the positive part of its Hessian, by autograd."""
-    vector = objective.parameters
-    zero = torch.zeros_like(vector.lower)
-    square = zero.new_zeros((len(vector), len(vector)) if second else (0, 0))
-    if objective.penalty is None:
-        return _PenaltyTerms(0.0, zero, square)
-    with torch.enable_grad():
-        value = objective.penalty(objective.energy, objective.y[objective._index])
-        if not value.requires_grad:
-            return _PenaltyTerms(float(value), zero, square)
-        slopes = torch.autograd.grad(value, vector.parameters, create_graph=second, materialize_grads=True)
-        if second:
-            entries = torch.cat([s.reshape(-1) for s in slopes])
-            if entries.requires_grad:
-                rows = [
-                    torch.autograd.grad(e, vector.parameters, retain_graph=True, materialize_grads=True) for e in entries
-                ]
-                full = torch.stack([vector.flatten(row) for row in rows])
-                values, vectors = torch.linalg.eigh((full + full.T) / 2)
-                square = (vectors * values.clamp(min=0.0)) @ vectors.T
-    return _PenaltyTerms(float(value.detach()), vector.flatten(slopes), square)

@@ -49,9 +49,19 @@ class WarmStarts:
         return {"values": dict(self._values), "filled": dict(self._filled)}
 
     def restore(self, tree: dict[str, dict[str, Tensor]], device: torch.device) -> None:
-        """Replace everything by what :meth:`tree` gave."""
-        self._values = {kind: value.to(device) for kind, value in tree["values"].items()}
-        self._filled = {kind: value.to(device) for kind, value in tree["filled"].items()}
+        """Replace everything by a copy of what :meth:`tree` gave.
+
+        Raises:
+            ValueError: if it belongs to another number of samples.
+        """
+        for rows in tree["filled"].values():
+            if rows.numel() != self._samples:
+                raise ValueError(
+                    f"checkpoint: found warm starts of {rows.numel()} samples, expected {self._samples}; "
+                    "the data are not those of the checkpoint"
+                )
+        self._values = {kind: value.clone().to(device) for kind, value in tree["values"].items()}
+        self._filled = {kind: rows.clone().to(device) for kind, rows in tree["filled"].items()}
 
     def clear(self) -> None:
         """Forget everything."""
