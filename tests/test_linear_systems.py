@@ -129,19 +129,37 @@ def test_warm_start_at_the_solution_takes_no_step_and_keeps_its_arguments(method
     assert torch.equal(g, given)
 
 
+class Diagonal(Hessian):
+    """Diagonal matrices (B, n), whose products do not depend on the batch in any bit."""
+
+    def __init__(self, entries: Tensor, products: list[int]) -> None:
+        self.entries, self.products = entries, products
+
+    def __call__(self, v: Tensor) -> Tensor:
+        self.products[0] += v.numel() // v.shape[-1]
+        return self.entries * v
+
+    def select(self, index: Tensor) -> Hessian:
+        return Diagonal(self.entries[index], self.products)
+
+    def preconditioner(self) -> Apply | None:
+        return lambda v: v / self.entries.sqrt()
+
+
 @pytest.mark.parametrize("method", METHODS[:3], ids=repr)
-def test_alone_and_in_a_batch(method):
-    a = torch.cat([matrices(torch.logspace(0, 2, 24), 3), matrices(torch.linspace(1, 2, 24), 5)])
-    g = right_hand_sides(8, 24)
-    hessian = Dense(a, "p")
-    together = solve_linear(hessian, g, method=method, tolerance=1e-6)
+@pytest.mark.parametrize("stacked", [False, True])
+def test_alone_and_in_a_batch(method, stacked):
+    entries = torch.cat([torch.logspace(0, 3, 24).expand(3, -1), torch.linspace(1, 2, 24).expand(5, -1)]).double()
+    g = right_hand_sides(2, 8, 24) if stacked else right_hand_sides(8, 24)
+    products = [0]
+    together = solve_linear(Diagonal(entries, products), g, method=method, tolerance=1e-6, stacked=stacked)
+    assert products[0] == together.cost.hessian_products
+    assert products[0] < 0.8 * g[..., 0].numel() * int(together.steps.max())
     for i in (0, 2, 5):
-        alone = solve_linear(Dense(a[i : i + 1], "p"), g[i : i + 1], method=method, tolerance=1e-6)
-        assert alone.steps[0] == together.steps[i]
-        torch.testing.assert_close(alone.x[0], together.x[i], rtol=1e-7, atol=1e-9)
-    assert hessian.products[0] == together.cost.hessian_products
-    slowest = int(together.steps.max())
-    assert together.cost.hessian_products < 0.8 * 8 * slowest
+        part = Diagonal(entries[i : i + 1], [0])
+        alone = solve_linear(part, g[..., i : i + 1, :], method=method, tolerance=1e-6, stacked=stacked)
+        assert torch.equal(alone.steps[..., 0], together.steps[..., i])
+        torch.testing.assert_close(alone.x[..., 0, :], together.x[..., i, :], rtol=1e-12, atol=1e-14)
 
 
 def test_tolerances_per_system_are_kept_apart():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,18 +43,23 @@ def solve_tridiagonal(diag: Tensor, off: Tensor, rhs: Tensor) -> Tensor:
     return cyclic_reduction(diag.detach(), off.detach(), rhs.detach())
 
 
-def _chained_lapack(diag: Tensor, off: Tensor, rhs: Tensor) -> Tensor:
+@cache
+def _ptsv(dtype: torch.dtype) -> Callable[..., Any]:
     from scipy.linalg import get_lapack_funcs  # a tenth of a second to import, needed for signals only
 
+    (routine,) = get_lapack_funcs(("ptsv",), dtype=np.float64 if dtype == torch.float64 else np.float32)
+    return routine
+
+
+def _chained_lapack(diag: Tensor, off: Tensor, rhs: Tensor) -> Tensor:
     batch, n = diag.shape
-    (ptsv,) = get_lapack_funcs(("ptsv",), dtype=np.float64 if rhs.dtype == torch.float64 else np.float32)
     coupling = torch.zeros(batch, n, dtype=off.dtype)
     coupling[:, : n - 1] = off
     d, e = diag.reshape(-1).numpy(), coupling.reshape(-1)[:-1].numpy()
     # one column per right-hand side; the transpose of a contiguous (K, B n) array is in Fortran order, so LAPACK works
     # in place on this copy
     columns = rhs.reshape(-1, batch * n).clone().numpy().T
-    _, _, q, info = ptsv(d, e, columns, overwrite_e=True, overwrite_b=True)
+    _, _, q, info = _ptsv(rhs.dtype)(d, e, columns, overwrite_e=True, overwrite_b=True)
     if (info != 0 or not np.isfinite(q).all()) and batch > 1:
         parts = [_chained_lapack(diag[i : i + 1], off[i : i + 1], rhs[..., i : i + 1, :]) for i in range(batch)]
         return torch.cat(parts, dim=-2)

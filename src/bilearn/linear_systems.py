@@ -82,7 +82,7 @@ class ConjugateGradient(LinearMethod):
 
     Hestenes and Stiefel (1952), in the preconditioned form of Saad, Iterative Methods for Sparse Linear Systems,
     algorithm 9.1. It differs from the textbook in that every system has its own scalars, a system that has met its target
-    is frozen on the spot, and samples whose systems are all finished leave the batch.
+    is frozen on the spot, samples whose systems are all finished leave the batch, and the vectors live in reused memory.
 
     1. r = given, z = M r, p = z.
     2. a = r'z / p'Hp;  e += a p;  r -= a Hp;  stop where |r| <= target; stop where p'Hp <= 0 (indefinite).
@@ -100,9 +100,9 @@ class ConjugateGradient(LinearMethod):
         lead = target.ndim
         result, cost = _Result(residual, target), Cost()
         solve = hessian.preconditioner() if self.preconditioned else None
-        r, e, bound = residual, torch.zeros_like(residual), target
+        r, e, bound, work = residual.clone(), torch.zeros_like(residual), target, torch.empty_like(residual)
         z = r if solve is None else solve(r)
-        p, rz = z, _batch.dot(r, z, lead)
+        p, rz = z.clone(), _dot(r, z, lead, work)
         open_ = _batch.norm(r, lead) > bound
         indefinite, steps = _false(bound), torch.zeros_like(bound, dtype=torch.int64)
         for step in range(max_steps):
@@ -115,23 +115,23 @@ class ConjugateGradient(LinearMethod):
                     result.narrow(rows)
                     hessian = hessian.select(rows)
                     solve = hessian.preconditioner() if self.preconditioned else None
-                    r, e, p = (t.index_select(lead - 1, rows) for t in (r, e, p))
+                    r, e, p, work = (t.index_select(lead - 1, rows) for t in (r, e, p, work))
                     rz, open_, bound, indefinite, steps = (
                         t.index_select(-1, rows) for t in (rz, open_, bound, indefinite, steps)
                     )
             hp = hessian(p)
             cost.hessian_products += rz.numel()
-            curvature = _batch.dot(p, hp, lead)
+            curvature = _dot(p, hp, lead, work)
             go = open_ & (curvature > 0)
             indefinite = indefinite | (open_ & (curvature <= 0))
             length = _batch.expand(torch.where(go, rz / curvature, 0.0), p)
-            e = torch.addcmul(e, length, p)
-            r = torch.addcmul(r, length, hp, value=-1)
+            e.addcmul_(length, p)
+            r.addcmul_(length, hp, value=-1)
             steps = steps + go
             open_ = go & (_batch.norm(r, lead) > bound)
             z = r if solve is None else solve(r)
-            rz_next = _batch.dot(r, z, lead)
-            p = torch.addcmul(z, _batch.expand(torch.where(open_, rz_next / rz, 0.0), p), p)
+            rz_next = _dot(r, z, lead, work)
+            p.mul_(_batch.expand(torch.where(open_, rz_next / rz, 0.0), p)).add_(z)
             rz = torch.where(open_, rz_next, rz)
         result.store(e, steps, indefinite)
         return Correction(result.x, result.steps, result.indefinite, cost)
@@ -325,6 +325,11 @@ def _met(status: Tensor, norm: Tensor, rounding: Tensor, goal: Tensor) -> Tensor
     """Statuses with those systems marked that meet their tolerance, or whose residual is nothing but rounding."""
     floor = torch.where(norm <= rounding, int(Status.FLOOR), status)
     return torch.where(norm + rounding <= goal, int(Status.CONVERGED), floor)
+
+
+def _dot(a: Tensor, b: Tensor, lead: int, work: Tensor) -> Tensor:
+    """``_batch.dot`` with the products in the memory of ``work``."""
+    return _batch.dot(a, b, lead) if a.is_complex() else _batch.total(torch.mul(a, b, out=work), lead)
 
 
 def _false(like: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from bilearn.problem import LowerProblem
 from bilearn.solution import Cost, Solution, Tolerance
 from bilearn.status import Status
 
+# entries of one chunk of samples on the CPU: a few tensors of this size stay in the cache of one core
+_CHUNK_ENTRIES = 2**18
 # looks between two evaluations of the rounding bound, which moves slowly, away from the tolerance
 _ROUNDING_EVERY = 8
 
@@ -34,6 +38,8 @@ def minimize(
        turns non-finite, and drop it from the batch, so that its answer does not depend on its neighbors and it costs no
        further work.
     4. Return x with the gradient norm and error bound evaluated at that x.
+
+    On the CPU, large samples are solved a few at a time, so that their tensors stay in the cache.
 
     Args:
         energy: the energy at its current theta.
@@ -71,7 +77,8 @@ def minimize(
         if tolerance is None:
             size = 1e-3 * _batch.samples(start) ** 0.5 if start.numel() else 1.0
             tolerance = Tolerance(distance=size) if bool((mu > 0).all()) else Tolerance(gradient=size)
-        solution = _loop(method, problem, start, tolerance, limit)
+        parts = [_loop(method, part, first, tolerance, limit) for part, first in _chunks(problem, start)]
+        solution = parts[0] if len(parts) == 1 else _joined(parts)
     return solution.raise_for_status() if throw else solution
 
 
@@ -83,6 +90,23 @@ def _check_numbers(name: str, value: Tensor) -> None:
         )
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: found NaN or infinity, expected finite numbers; clean the data first")
+
+
+def _chunks(problem: LowerProblem, start: Tensor) -> list[tuple[LowerProblem, Tensor]]:
+    batch = start.shape[0]
+    size = max(1, _CHUNK_ENTRIES // max(1, _batch.samples(start))) if start.device.type == "cpu" else batch
+    if batch <= size:
+        return [(problem, start)]
+    rows = torch.arange(batch).split(-(-batch // -(-batch // size)))
+    return [(problem.select(index), start[index]) for index in rows]
+
+
+def _joined(parts: list[Solution]) -> Solution:
+    columns = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("x", "gradient_norm", "rounding", "error", "status", "steps")
+    }
+    return replace(parts[0], **columns)
 
 
 def _loop(method: LowerSolver, full: LowerProblem, start: Tensor, tolerance: Tolerance, max_steps: int) -> Solution:

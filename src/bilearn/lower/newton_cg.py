@@ -84,27 +84,21 @@ class NewtonCG(LowerSolver):
         """One linear system and one gradient; values of h only where rule 2 fails."""
         hessian, advance = problem.energy.newton_model(state.x, problem.y, state.memory)
         direction = self._solve(problem, hessian, state)
-        slope = _batch.dot(state.gradient, direction)
-        downhill = slope < 0
-        direction = _batch.where(downhill, direction, -state.gradient)
-        slope = torch.where(downhill, slope, -state.norm.square())
-        memory = advance(direction)
-
         x = state.x + direction
         gradient = problem.grad(x)
         norm = _batch.norm(gradient)
         failed = torch.zeros_like(state.failed)
         doubtful = (~(norm <= 0.9 * state.smallest)).nonzero().squeeze(1)
         if doubtful.numel():
-            points = (state.x, direction, slope, state.gradient, state.norm, x, gradient, norm)
+            points = (state.x, direction, state.gradient, state.norm, x, gradient, norm)
             found = self._line_search(problem.select(doubtful), *_batch.select(points, doubtful))
-            x, gradient, norm, failed = (
+            x, direction, gradient, norm, failed = (
                 whole.index_copy(0, doubtful, part)
-                for whole, part in zip((x, gradient, norm, failed), found, strict=True)
+                for whole, part in zip((x, direction, gradient, norm, failed), found, strict=True)
             )
         ratio = 0.9 * (norm / state.norm).square()
         forcing = ratio.clamp(self.smallest_forcing, self.largest_forcing)
-        return NewtonState(x, gradient, norm, torch.minimum(norm, state.smallest), forcing, memory, failed)
+        return NewtonState(x, gradient, norm, torch.minimum(norm, state.smallest), forcing, advance(direction), failed)
 
     def stalled(self, state: NewtonState) -> Tensor:
         """Samples whose last line search failed."""
@@ -126,17 +120,20 @@ class NewtonCG(LowerSolver):
         problem: LowerProblem,
         start: Tensor,
         direction: Tensor,
-        slope: Tensor,
         old_gradient: Tensor,
         old_norm: Tensor,
         x: Tensor,
         gradient: Tensor,
         norm: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rule 3 for a few samples: accepted points, gradients, gradient norms, and which samples found none."""
-        value, trial = problem.value(start), problem.value(x)
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Rule 3 for a few samples: accepted points, directions, gradients, their norms, and which samples found none."""
+        slope = _batch.dot(old_gradient, direction)
+        downhill = slope < 0
+        direction = _batch.where(downhill, direction, -old_gradient)
+        slope = torch.where(downhill, slope, -old_norm.square())
+        value, trial = problem.value(start), torch.where(downhill, problem.value(x), torch.inf)
         noise = _NOISE * torch.finfo(value.dtype).eps * value.abs()
-        drowned = -slope <= noise
+        drowned = downhill & (-slope <= noise)
         by_norm, moved = bool(drowned.any()), False
         length = torch.ones_like(slope)
         accepted = torch.where(drowned, norm < old_norm, trial <= value + self.armijo * slope)
@@ -160,6 +157,7 @@ class NewtonCG(LowerSolver):
         failed = ~accepted
         return (
             _batch.where(failed, start, x),
+            direction,
             _batch.where(failed, old_gradient, gradient),
             torch.where(failed, old_norm, norm),
             failed,
