@@ -244,6 +244,7 @@ class Summary:
     Attributes:
         name: name of the run.
         status: why the upper level ended, one sentence.
+        outcome: name of the matching :class:`~bilearn.upper.optimizer.UpperStatus`; empty where not recorded.
         solver, solver_reason: lower-level method, and why it was picked.
         optimizer: upper-level method.
         start, final: objective at the first and at the returned parameters; None where unknown.
@@ -257,6 +258,7 @@ class Summary:
 
     name: str
     status: str = ""
+    outcome: str = ""
     solver: str = ""
     solver_reason: str = ""
     optimizer: str = ""
@@ -282,6 +284,7 @@ class Summary:
         return Summary(
             name=str(entry.get("name") or name),
             status=str(entry.get("status") or ""),
+            outcome=str(entry.get("outcome") or ""),
             solver=str(solver.get("name") or ""),
             solver_reason=str(solver.get("reason") or ""),
             optimizer=str(entry.get("optimizer") or ""),

@@ -51,6 +51,7 @@ def test_summary_in_the_terminal_is_plain_text_when_piped(runs):
     report = write_report(runs / "photos")
     text = text_of(runs, "photos")
     assert "\x1b" not in text
+    assert set(text.replace("\u2500", "-")) <= set(map(chr, range(128)))
     for word in (
         "Objective: 26.18014, exact value in [26.18003, 26.18024] (certified)",
         "certainly smaller",

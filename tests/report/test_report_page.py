@@ -167,14 +167,10 @@ def test_a_rising_validation_loss_is_reported(tmp_path):
     assert "a = 0.2" in found["The validation loss rose again"]
 
 
-def test_reload_advice_of_the_model_is_shown(runs, tmp_path):
-    run = RunDirectory.create(tmp_path / "run")
-    run.append_history({"evaluation": 1, "value": 1.0})
-    run.write_bytes("model.safetensors", b"")
-    run.write_model_description({"reload": {"python": "model = load('here')", "command": "bilearn reconstruct here"}})
-    text = " ".join(Reader(write_report(run.path).read_text(encoding="utf-8")).text)
-    assert "model = load('here')" in text
-    assert "bilearn reconstruct here" in text
+def test_the_page_says_how_to_use_the_model(runs, texts):
+    path = (runs / "photos").resolve()
+    assert f"model = load_model({str(path)!r})" in texts["photos"]
+    assert f"bilearn reconstruct {path} IMAGES --output FOLDER" in texts["photos"]
 
 
 def test_a_run_without_any_evaluation_still_gives_a_page(tmp_path):
@@ -193,3 +189,26 @@ def test_a_report_needs_a_run(tmp_path):
 def test_writing_twice_gives_the_same_page(runs):
     first = write_report(runs / "photos").read_bytes()
     assert write_report(runs / "photos").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("summary", "converged"),
+    [
+        ({"status": "an older sentence", "outcome": "STATIONARY"}, True),
+        ({"status": "an older sentence", "outcome": "MAX_STEPS"}, False),
+        ({"status": "all planned points were evaluated"}, True),
+        ({"status": "interrupted by the user"}, False),
+    ],
+)
+def test_convergence_is_read_from_the_outcome_or_the_sentence(tmp_path, summary, converged):
+    run = RunDirectory.create(tmp_path / "run")
+    run.write_summary(summary)
+    assert read_digest(run.path).converged == converged
+
+
+def test_messages_that_differ_in_numbers_only_are_told_once(tmp_path):
+    run = RunDirectory.create(tmp_path / "run")
+    for k in range(1, 4):
+        run.append_history({"evaluation": k, "value": 1.0, "message": f"bound {k}.5e-0{k} above 0.1"})
+    (text,) = [f.text for f in findings(read_digest(run.path)) if "missed" in f.title]
+    assert text.startswith("bound 3.5e-03 above 0.1 (3 times).")

@@ -239,8 +239,7 @@ class Chart:
             return None
         y = float(self._y([rule.y])[0])
         above = y > _TOP + 22
-        ends = [self._y([c.y[0], c.y[-1]]) for c in self.curves if len(c.y) and math.isfinite(c.y[0] + c.y[-1])]
-        left = bool(ends) and min(abs(e[0] - y) for e in ends) > min(abs(e[1] - y) for e in ends)
+        left = self._clearance(y, first=True) > self._clearance(y, first=False)
         return join(
             tag(
                 "line", x1=_LEFT, x2=self.width - _RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}",
@@ -251,6 +250,16 @@ class Chart:
                 y=f"{y - 6 if above else y + 14:.1f}", class_="rule-label", text_anchor="start" if left else "end",
             ),
         )  # fmt: skip
+
+    def _clearance(self, y: float, first: bool) -> float:
+        """Smallest vertical distance of the curves to ``y`` in the first or the last 40 % of the width."""
+        nearest = math.inf
+        for curve in self.curves:
+            place = self.x_axis.position(np.asarray(curve.x, dtype=float))
+            chosen = np.asarray(curve.y, dtype=float)[place <= 0.4 if first else place >= 0.6]
+            distances = np.abs(self._y(chosen[np.isfinite(chosen)]) - y)
+            nearest = min(nearest, float(distances.min(initial=math.inf)))
+        return nearest
 
     def _curve(self, curve: Curve) -> Markup | None:
         keep = self._visible(curve.x, curve.y, positive=False)

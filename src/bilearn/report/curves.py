@@ -69,7 +69,7 @@ def _objective_chart(rows: Sequence[HistoryRow], label: str, progress: Callable[
     values = [row.objective.value for row in accepted]
     lower, upper = [row.objective.lower for row in accepted], [row.objective.upper for row in accepted]
     extent = values + [v for v in lower + upper if math.isfinite(v)]
-    log = wants_log(extent)
+    log = wants_log(extent, 8.0)
     certified = all(row.objective.certified for row in accepted)
     best = best_so_far(accepted)
     chart = Chart(
@@ -116,14 +116,15 @@ def _parameter_chart(parameter: ParameterRecord, rows: Sequence[HistoryRow]) -> 
     many = any(isinstance(v, Spread) for _, v in kept)
     tips = [f"evaluation {int(a)}: {number(m)}" for a, m in zip(x, mean, strict=True)]
     chart = Chart(
-        axis_for(x, padding=0.02), axis, "evaluation", "log scale" if log else "",
+        axis_for(x, padding=0.02), axis, "evaluation", "",
         bands=[Band(x, low, high, "learned", "smallest to largest entry")] if many else [],
         rules=[Rule(b, "bound", f"{side} bound {number(b)}") for b, side in
                ((parameter.lower_bound, "lower"), (parameter.upper_bound, "upper")) if math.isfinite(b)],
         curves=[Curve(x, mean, "learned", "mean" if many else "", tips, dots=len(x) <= 40)],
         width=380, height=220, description=f"{parameter.name} over the run",
     )  # fmt: skip
-    return tag("figure", tag("figcaption", tag("b", parameter.name)), chart.render(), class_="small")
+    caption = tag("figcaption", tag("b", parameter.name), tag("span", "log scale") if log else None)
+    return tag("figure", caption, chart.render(), class_="small")
 
 
 def _with_near_bounds(axis: Axis, parameter: ParameterRecord) -> Axis:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ STAGE_MEANINGS = {
     "default": "reconstruction with the start parameters",
     "learned": "reconstruction with the learned parameters",
 }
+_NUMBER = re.compile(r"\d[\d.]*(e[+-]?\d+)?")
 _GOOD_ENDS = (
     UpperStatus.STATIONARY,
     UpperStatus.SMALL_STEP,
@@ -110,12 +111,13 @@ def digest(record: RunRecord) -> Digest:
         )
     splits = list(summary.metrics) if summary else []
     status = summary.status if summary else "the run did not finish: no summary was written"
+    outcome = summary.outcome if summary else ""
     return Digest(
         record=record,
         name=summary.name if summary else record.path.resolve().name,
         status=status,
         finished=summary is not None,
-        converged=any(status.startswith(str(end.value)) for end in _GOOD_ENDS),
+        converged=any(outcome == end.name if outcome else status == end.value for end in _GOOD_ENDS),
         start=(summary.start if summary else None) or (first.objective if first else None),
         final=(summary.final if summary else None) or (best.objective if best else None),
         parameters=parameters,
@@ -126,22 +128,23 @@ def digest(record: RunRecord) -> Digest:
     )
 
 
-def findings(run: Digest) -> list[Finding]:
-    """Warnings in plain words, the most important first."""
-    found = [*_about_the_end(run), *_about_bounds(run), *_about_certificates(run), *_about_quality(run)]
+def findings(run: Digest, plain: bool = False) -> list[Finding]:
+    """Warnings in plain words, the most important first; ``plain`` writes numbers in ASCII."""
+    topics = (_about_the_end, _about_bounds, _about_certificates, _about_quality)
+    found = [finding for topic in topics for finding in topic(run, plain)]
     if run.record.summary:
         found += [Finding("note", "The run says", text) for text in run.record.summary.warnings]
     return sorted(found, key=lambda f: f.level != "problem")
 
 
-def _about_the_end(run: Digest) -> list[Finding]:
+def _about_the_end(run: Digest, plain: bool) -> list[Finding]:
     found: list[Finding] = []
     if not run.finished:
         found.append(
             Finding(
                 "problem",
                 "The run did not finish",
-                f"It was interrupted after {count(len(run.record.history))} evaluations, before the summary was "
+                f"It was interrupted after {count(len(run.record.history), plain)} evaluations, before the summary was "
                 "written. Figures below are those of the best evaluation so far. Continue with 'bilearn resume'.",
             )
         )
@@ -160,7 +163,7 @@ def _about_the_end(run: Digest) -> list[Finding]:
     return found
 
 
-def _about_bounds(run: Digest) -> list[Finding]:
+def _about_bounds(run: Digest, plain: bool) -> list[Finding]:
     found: list[Finding] = []
     for parameter in run.parameters:
         for side, n, bound in (
@@ -170,14 +173,14 @@ def _about_bounds(run: Digest) -> list[Finding]:
             if n == 0:
                 continue
             who = parameter.name if parameter.entries == 1 else (
-                f"{count(n)} of the {count(parameter.entries)} entries of {parameter.name}"
+                f"{count(n, plain)} of the {count(parameter.entries, plain)} entries of {parameter.name}"
             )  # fmt: skip
             verb = "ended" if parameter.entries == 1 or n > 1 else "ends"
             found.append(
                 Finding(
                     "note",
                     f"{parameter.name} is at its {side} bound",
-                    f"{who} {verb} at the {side} bound {number(bound)}. The data would like "
+                    f"{who} {verb} at the {side} bound {number(bound, plain=plain)}. The data would like "
                     f"{'smaller' if side == 'lower' else 'larger'} values: widen the bound, or, if the model hardly "
                     "changes, fix the parameter there.",
                 )
@@ -185,7 +188,7 @@ def _about_bounds(run: Digest) -> list[Finding]:
     return found
 
 
-def _about_certificates(run: Digest) -> list[Finding]:
+def _about_certificates(run: Digest, plain: bool) -> list[Finding]:
     found: list[Finding] = []
     final = run.final
     if final is not None and not math.isfinite(final.width):
@@ -202,25 +205,30 @@ def _about_certificates(run: Digest) -> list[Finding]:
             Finding(
                 "note",
                 "The final objective is not certified",
-                f"The interval {interval(final.lower, final.upper)} rests on curvature constants that were estimated, "
+                f"The interval {interval(final.lower, final.upper, plain)} rests on curvature constants that were estimated, "
                 "not declared. It is a good guess, not a proof.",
             )
         )
     missed = [row for row in run.record.history if row.message]
     if missed:
-        messages = Counter(row.message for row in missed).most_common(3)
-        detail = "; ".join(f"{text} ({count(n)} times)" for text, n in messages)
+        alike: dict[str, list[str]] = {}
+        for row in missed:
+            alike.setdefault(_NUMBER.sub("#", row.message), []).append(row.message)
+        kinds = sorted(alike.values(), key=len, reverse=True)[:3]
+        detail = "; ".join(
+            f"{texts[-1]} ({count(len(texts), plain)} times)" if texts[1:] else texts[0] for texts in kinds
+        )
         found.append(
             Finding(
                 "note",
-                f"{count(len(missed))} of {count(len(run.record.history))} evaluations missed their accuracy",
+                f"{count(len(missed), plain)} of {count(len(run.record.history), plain)} evaluations missed their accuracy",
                 f"{detail}. Their bounds are still valid, only wider than asked.",
             )
         )
     return found
 
 
-def _about_quality(run: Digest) -> list[Finding]:
+def _about_quality(run: Digest, plain: bool) -> list[Finding]:
     found: list[Finding] = []
     stages = run.stages
     for name in run.metric_names:
@@ -233,22 +241,23 @@ def _about_quality(run: Digest) -> list[Finding]:
                 Finding(
                     "note",
                     f"{metric(name).label} is worse than with the default parameters",
-                    f"On the {run.split} images: {figure(name, learned.mean)} learned against "
-                    f"{figure(name, default.mean, unit=True)} default. The loss that was minimized may not favor this "
+                    f"On the {run.split} images: {figure(name, learned.mean, plain)} learned against "
+                    f"{figure(name, default.mean, plain, unit=True)} default. The loss that was minimized may not favor this "
                     "figure, or the training images differ from these.",
                 )
             )
     checked = [row for row in run.accepted if "loss" in row.validation]
     if len(checked) > 2:
-        best = min(checked, key=lambda row: row.validation["loss"])
-        if best is not checked[-1] and checked[-1].validation["loss"] > 1.01 * best.validation["loss"]:
+        best, last = min(checked, key=lambda row: row.validation["loss"]), checked[-1]
+        if last.validation["loss"] > 1.01 * best.validation["loss"]:
+            smallest, end = (number(row.validation["loss"], plain=plain) for row in (best, last))
+            there = ", ".join(f"{name} = {natural(value, plain=plain)}" for name, value in best.parameters.items())
             found.append(
                 Finding(
                     "note",
                     "The validation loss rose again",
-                    f"It was smallest at evaluation {best.evaluation} ({number(best.validation['loss'])}) and ended at "
-                    f"{number(checked[-1].validation['loss'])}: a sign of overfitting. "
-                    f"Parameters there: {', '.join(f'{k} = {natural(v)}' for k, v in best.parameters.items())}.",
+                    f"It was smallest at evaluation {best.evaluation} ({smallest}) and ended at {end}: a sign of "
+                    f"overfitting. Parameters there: {there}.",
                 )
             )
     return found

@@ -89,7 +89,7 @@ def natural(value: float | Spread | None, digits: int = 4, plain: bool = False) 
 
 
 def interval(lower: float, upper: float, plain: bool = False) -> str:
-    """[lower, upper], rounded outward, with as many digits as tell the two ends apart (two digits of the width)."""
+    """[lower, upper], rounded outward, with as many digits as show two of its width (at most 8 in all)."""
     if not (math.isfinite(lower) and math.isfinite(upper)):
         return f"[{number(lower, plain=plain)}, {number(upper, plain=plain)}]"
     exponent, decimals = _scale(lower, upper)
@@ -100,11 +100,11 @@ def interval(lower: float, upper: float, plain: bool = False) -> str:
 
 
 def centre(bounded: Bounded, plain: bool = False) -> str:
-    """The computed value with the digits its interval supports (at most 8 significant ones)."""
+    """The computed value with the digits of its interval."""
     if not math.isfinite(bounded.width) or not math.isfinite(bounded.value):
         return number(bounded.value, 5, plain)
     exponent, decimals = _scale(bounded.lower, bounded.upper)
-    text = _minus(_quantized(bounded.value, exponent, min(decimals, 7), ROUND_HALF_EVEN), plain)
+    text = _minus(_quantized(bounded.value, exponent, decimals, ROUND_HALF_EVEN), plain)
     return text if exponent == 0 else f"{text}{_times_power(exponent, plain)}"
 
 
@@ -113,14 +113,14 @@ def _times_power(exponent: int, plain: bool) -> str:
 
 
 def _scale(lower: float, upper: float) -> tuple[int, int]:
-    """Common power of ten (0 for everyday numbers) and decimals that show two digits of the width."""
+    """Common power of ten (0 for everyday numbers) and decimals that show two digits of the width, 8 digits in all."""
     largest = max(abs(lower), abs(upper))
     magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
     exponent = 0 if -3 <= magnitude < 5 else magnitude
     width = (upper - lower) / 10.0**exponent
     top = magnitude - exponent
-    decimals = 1 - math.floor(math.log10(width)) if width > 0 else 9 - top
-    return exponent, max(0, min(decimals, 9 - top))
+    decimals = 1 - math.floor(math.log10(width)) if width > 0 else 7 - top
+    return exponent, max(0, min(decimals, 7 - top))
 
 
 def _quantized(x: float, exponent: int, decimals: int, rounding: str) -> str:
@@ -178,9 +178,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def count(n: float) -> str:
-    """A whole number with thin spaces between thousands."""
-    return f"{round(n):,}".replace(",", "\u2009")
+def count(n: float, plain: bool = False) -> str:
+    """A whole number with thin spaces (plain: commas) between thousands."""
+    text = f"{round(n):,}"
+    return text if plain else text.replace(",", "\u2009")
 
 
 def short_count(n: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -103,12 +104,18 @@ def _reload(run: Digest) -> Markup:
     if MODEL in run.record.missing:
         content = tag("p", "No model was saved: the run ended before its weights were written.", class_="empty")
         return section("reload", "Use the model", "", content)
-    advice = run.record.model.get("reload") or {}
-    python = advice.get("python") or (
-        f"from safetensors.torch import load_file\n\nweights = load_file({str(path / MODEL)!r})\n"
-        "print({name: tensor.shape for name, tensor in weights.items()})"
+    python = (
+        "from bilearn.model import load_model\n\n"
+        f"model = load_model({str(path)!r})\n"
+        "solution = model.reconstruct(y)       # y: measured data, a tensor of shape (B, C, H, W)\n"
+        "solution.x                            # the reconstructions\n"
+        "solution.error                        # proved distance of each to the exact one\n"
+        "model.reconstruct(y, physics=physics) # the same with your own deepinv operator"
     )
-    command = advice.get("command") or f"bilearn reconstruct {path} IMAGE.png --output RECONSTRUCTION.png"
+    command = (
+        f"# images in, images out\nbilearn reconstruct {shlex.quote(str(path))} IMAGES --output FOLDER\n\n"
+        f"# PSNR and SSIM on other images\nbilearn evaluate {shlex.quote(str(path))} --help"
+    )
     return section(
         "reload",
         "Use the model",

@@ -121,10 +121,12 @@ def busiest_region(truth: np.ndarray, fraction: float = 0.25) -> Region:
 
 
 def busiest_stretch(truth: np.ndarray, fraction: float = 0.2) -> slice:
-    """The stretch of a signal with the most structure."""
+    """The stretch of a signal with the most structure, the middle one of equally good ones."""
     length = max(2, min(truth.size, max(16, round(fraction * truth.size))))
     total = np.concatenate([[0.0], np.sqrt(np.abs(np.diff(truth, append=truth[-1:]))).cumsum()])
-    start = int((total[length:] - total[:-length]).argmax())
+    sums = total[length:] - total[:-length]
+    best = np.flatnonzero(sums >= sums.max() - 1e-9 * abs(sums.max()))
+    start = int(best[best.size // 2])
     return slice(start, start + length)
 
 

@@ -51,7 +51,7 @@ def print_summary(run_dir: str | Path, console: Console | None = None) -> None:
         out.print(_quality(run))
     for line in _objective(run):
         out.print(Text(line), soft_wrap=not out.is_terminal)
-    for finding in findings(run):
+    for finding in findings(run, plain=True):
         style = "red" if finding.level == "problem" else "yellow"
         out.print(Text.assemble((f"{finding.title}. ", style), finding.text), soft_wrap=not out.is_terminal)
     report = run.record.path / "report.html"
@@ -161,10 +161,11 @@ def _objective(run: Digest) -> list[str]:
             change = percent((run.final.value - run.start.value) / abs(run.start.value), plain=True)
             certain = ", certainly smaller" if run.improvement_is_certain else ""
             lines.append(f"Start: {number(run.start.value, plain=True)} (change {change}{certain})")
-    work = count(gradient_equivalents(run.cost)).replace("\u2009", ",")
+    work = count(gradient_equivalents(run.cost), plain=True)
     lines.append(f"Cost: {work} gradients in {_time(run)}, {len(run.record.history)} evaluations")
     summary = run.record.summary
     if summary and summary.solver:
-        reason = f" ({summary.solver_reason})" if summary.solver_reason else ""
+        reason = summary.solver_reason.removeprefix(f"{summary.solver}, ").rstrip(".")
+        reason = f" ({reason})" if reason else ""
         lines.append(f"Methods: {summary.optimizer or 'upper level'}; lower level {summary.solver}{reason}")
     return lines
