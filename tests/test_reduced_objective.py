@@ -8,6 +8,7 @@ from torch import Tensor
 from bilearn.certified_loss import certified_loss
 from bilearn.evaluation import Evaluation
 from bilearn.fidelities import LeastSquares
+from bilearn.hypergradient import TangentHypergradient
 from bilearn.losses import CallableLoss, NegativePSNR, SmoothedL1, SquaredError, UpperLoss
 from bilearn.lower.gradient_descent import GradientDescent
 from bilearn.parameters import ParameterVector
@@ -123,6 +124,18 @@ def test_gradient_agrees_with_central_differences_of_the_value() -> None:
         assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(found.gradient[p]), rel=1e-5, abs=1e-8)
 
 
+def test_tangents_may_serve_as_the_estimator_of_the_gradient() -> None:
+    exact = tv().hypergradient(POINT, accuracy=1e-8).gradient
+    objective = tv(estimator=TangentHypergradient(), batch_size=3)
+    assert exact is not None
+    for accuracy in (1e-2, 1e-6):
+        found = objective.hypergradient(POINT, accuracy)
+        assert found.gradient is not None
+        assert float((found.gradient - exact).norm()) <= found.gradient_bound + 1e-8
+        assert found.gradient_bound <= accuracy
+        assert found.jacobian_gram is None
+
+
 def test_penalty_terms() -> None:
     plain, penalized = tv(), tv(penalty=L2(0.3, ["regularizer.alpha"]))
     a, b = plain.gauss_newton(POINT, 1e-9), penalized.gauss_newton(POINT, 1e-9)
@@ -167,7 +180,7 @@ def test_tangents_predict_the_next_reconstructions() -> None:
     objective = tv()
     objective.gauss_newton(POINT, 1e-6)
     x = objective.reconstructions
-    tangents = objective._warm.get("tangent", torch.arange(7), 1)
+    tangents = objective._warm.get("tangent", torch.arange(7))
     assert x is not None
     assert tangents is not None
     step = torch.tensor([0.01, -0.01, 0.02], dtype=torch.float64)
@@ -286,7 +299,7 @@ def test_warm_starts_offer_only_what_was_stored_and_finite() -> None:
     assert torch.equal(found, torch.tensor([[5.0, 6.0], [1.0, 2.0]]))
     tangents = torch.arange(12.0).reshape(3, 2, 2)
     warm.put("t", torch.tensor([3, 1]), tangents, axis=1)
-    found = warm.get("t", torch.tensor([1]), axis=1)
+    found = warm.get("t", torch.tensor([1]))
     assert found is not None
     assert torch.equal(found, tangents[:, 1:])
     warm.clear()

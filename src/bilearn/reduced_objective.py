@@ -177,7 +177,7 @@ class ReducedObjective:
             theta: (P,) coordinates.
             accuracy: bound on the 2-norm error of the gradient; None asks for 1e-3 of its norm.
         """
-        return self._differentiate(self.estimator, "adjoint", 0, theta, accuracy)
+        return self._differentiate(self.estimator, "adjoint", theta, accuracy)
 
     def gauss_newton(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         """F, its gradient, and the Gauss-Newton matrix: scale * sum T'(loss Hessian)T + positive part of the penalty's Hessian.
@@ -190,7 +190,7 @@ class ReducedObjective:
             ValueError: if there are too many parameters for tangents.
         """
         check_few(self.parameters)
-        return self._differentiate(self.tangents, "tangent", 1, theta, accuracy)
+        return self._differentiate(self.tangents, "tangent", theta, accuracy)
 
     @property
     def _scale(self) -> float:
@@ -225,19 +225,20 @@ class ReducedObjective:
         return self._record(tally.evaluation(accuracy if distance is None else distance))
 
     def _differentiate(
-        self, estimator: HypergradientEstimator, kind: str, axis: int, theta: Tensor, accuracy: float | None
+        self, estimator: HypergradientEstimator, kind: str, theta: Tensor, accuracy: float | None
     ) -> Evaluation:
         """One pass over the chunks at the requested accuracy; without one, a second pass if the first was too coarse."""
         goal = None if accuracy is None else accuracy / self._scale
-        tally = self._pass(estimator, kind, axis, self._open(theta, axis == 1), goal)
+        tally = self._pass(estimator, kind, self._open(theta, kind == "tangent"), goal)
         if accuracy is None and math.isfinite(tally.gradient_bound):
             goal = max(_DEFAULT_RELATIVE * tally.total_norm(), _RELATIVE_FLOOR * tally.chunk_norms * self._scale)
-            if self._scale * tally.gradient_bound > 1.01 * goal and self.samples > self.batch_size:
-                tally = self._pass(estimator, kind, axis, tally.again(), goal / self._scale)
+            divided = self.samples > self.batch_size or self.penalty is not None
+            if divided and self._scale * tally.gradient_bound > 1.01 * goal:
+                tally = self._pass(estimator, kind, tally.again(), goal / self._scale)
         return self._record(tally.evaluation(accuracy))
 
     def _pass(
-        self, estimator: HypergradientEstimator, kind: str, axis: int, tally: Tally, goal: float | None
+        self, estimator: HypergradientEstimator, kind: str, tally: Tally, goal: float | None
     ) -> Tally:
         for index in self._chunks():
             share = None if goal is None else tally.share(goal, index.numel())
@@ -249,13 +250,13 @@ class ReducedObjective:
                 self.parameters,
                 self.solver,
                 self._start(index, tally),
-                self._warm.get(kind, index, axis),
+                self._warm.get(kind, index),
                 share,
                 self._rates[kind].tolerance(share, index.numel()) if kind in self._rates else None,
             )
             self._keep(index, result.lower.x, tally.theta)
             if result.adjoint is not None:
-                self._warm.put(kind, index, result.adjoint.x, axis)
+                self._warm.put(kind, index, result.adjoint.x, result.adjoint.x.ndim - result.lower.x.ndim)
             self._rates[kind] = _Rate.of(result, index.numel())
             tally.add_gradient(result, self.target[index])
         return tally
@@ -263,7 +264,7 @@ class ReducedObjective:
     def _start(self, index: Tensor, tally: Tally) -> Tensor | None:
         """Start of the lower-level solves: the last reconstructions, moved along their tangents where that helps."""
         x, before = self._warm.get("x", index), self._warm.get("theta", index)
-        tangents = self._warm.get("tangent", index, 1)
+        tangents = self._warm.get("tangent", index)
         if x is None or before is None or tangents is None:
             return x
         steps = tally.theta.to(before) - before

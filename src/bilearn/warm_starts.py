@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,21 +24,23 @@ class WarmStarts:
         self._samples = samples
         self._values: dict[str, Tensor] = {}
         self._filled: dict[str, Tensor] = {}
+        self._axes: dict[str, int] = {}
 
-    def get(self, kind: str, index: Tensor, axis: int = 0) -> Tensor | None:
+    def get(self, kind: str, index: Tensor) -> Tensor | None:
         """Rows ``index`` along the sample axis, or None unless all of them are stored."""
         if kind not in self._values or not bool(self._filled[kind][index].all()):
             return None
-        return self._values[kind].index_select(axis, index)
+        return self._values[kind].index_select(self._axes[kind], index)
 
     def put(self, kind: str, index: Tensor, value: Tensor, axis: int = 0) -> None:
-        """Store the finite rows of ``value`` along the sample axis."""
+        """Store the finite rows of ``value``, whose sample axis is ``axis``."""
         rows = value.transpose(0, axis) if axis else value
         finite = torch.isfinite(_batch.norm(rows))
         if kind not in self._values or self._values[kind].dtype != value.dtype:
             shape = list(value.shape)
             shape[axis] = self._samples
             self._values[kind] = value.new_zeros(shape)
+            self._axes[kind] = axis
             self._filled[kind] = torch.zeros(self._samples, dtype=torch.bool, device=value.device)
         if not bool(finite.all()):
             keep = finite.nonzero().squeeze(1)
@@ -44,11 +48,11 @@ class WarmStarts:
         self._values[kind].index_copy_(axis, index, value)
         self._filled[kind][index] = True
 
-    def tree(self) -> dict[str, dict[str, Tensor]]:
+    def tree(self) -> dict[str, dict[str, Any]]:
         """Everything stored, for a checkpoint; tensors are not copied."""
-        return {"values": dict(self._values), "filled": dict(self._filled)}
+        return {"values": dict(self._values), "filled": dict(self._filled), "axes": dict(self._axes)}
 
-    def restore(self, tree: dict[str, dict[str, Tensor]], device: torch.device) -> None:
+    def restore(self, tree: dict[str, dict[str, Any]], device: torch.device) -> None:
         """Replace everything by a copy of what :meth:`tree` gave.
 
         Raises:
@@ -62,11 +66,13 @@ class WarmStarts:
                 )
         self._values = {kind: value.clone().to(device) for kind, value in tree["values"].items()}
         self._filled = {kind: rows.clone().to(device) for kind, rows in tree["filled"].items()}
+        self._axes = dict(tree["axes"])
 
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()
         self._filled.clear()
+        self._axes.clear()
 
 
 def predict(energy: Energy, y: Tensor, x: Tensor, tangents: Tensor, steps: Tensor) -> Tensor:
