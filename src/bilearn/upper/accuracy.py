@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.parameters import ParameterVector
-from bilearn.upper.optimizer import Oracle
+from bilearn.upper.optimizer import Oracle, UpperStatus
 
 Ask = Callable[[Tensor, float | None], Evaluation]
 
@@ -64,9 +64,40 @@ def finite(evaluation: Evaluation) -> bool:
 
 
 def better(best: Evaluation, candidate: Evaluation) -> Evaluation:
-    """The evaluation with the smaller value; a non-finite candidate never wins."""
-    improves = math.isfinite(candidate.value) and not candidate.value >= best.value
+    """The evaluation whose F is proved to be smaller: the one with the lower upper end of its interval.
+
+    Without bounds the value counts; a non-finite candidate never wins.
+    """
+    improves = math.isfinite(candidate.value) and not _ceiling(candidate) >= _ceiling(best)
     return candidate if improves else best
+
+
+def _ceiling(evaluation: Evaluation) -> float:
+    return evaluation.upper if math.isfinite(evaluation.upper) else evaluation.value
+
+
+def known_error(evaluation: Evaluation) -> float:
+    """Bound on the error of the gradient, zero where the oracle knows none."""
+    return evaluation.gradient_bound if math.isfinite(evaluation.gradient_bound) else 0.0
+
+
+def stationary(parameters: ParameterVector, evaluation: Evaluation, tolerance: float) -> UpperStatus | None:
+    """STATIONARY if the projected gradient is proved to be at most ``tolerance``; SMALL_DECREASE if it drowns in its error."""
+    norm, error = slope(parameters, evaluation), known_error(evaluation)
+    if norm + error <= tolerance:
+        return UpperStatus.STATIONARY
+    return UpperStatus.SMALL_DECREASE if error >= norm else None
+
+
+def sharpen(ask: Ask, evaluation: Evaluation, accuracy: float) -> Evaluation:
+    """The evaluation with its gradient asked for again to ``accuracy``; the sharper value of both answers is kept.
+
+    An answer that is no better, or not finite, leaves the evaluation as it was.
+    """
+    sharper = ask(evaluation.theta, accuracy)
+    if not (finite(sharper) and sharper.gradient_bound < evaluation.gradient_bound):
+        return evaluation
+    return _with_value(sharper, evaluation) if evaluation.bound < sharper.bound else sharper
 
 
 def tighten(
@@ -88,17 +119,14 @@ def tighten(
         The most accurate evaluation, with the sharpest value seen, and the number of requests made.
     """
     requests = 0
-    while requests < MAX_REQUESTS and finite(evaluation) and math.isfinite(evaluation.gradient_bound):
+    while requests < MAX_REQUESTS and finite(evaluation):
+        before = known_error(evaluation)
         goal = max(relative * slope(parameters, evaluation), floor)
-        if evaluation.gradient_bound <= goal:
+        if before <= goal:
             break
-        tighter = ask(evaluation.theta, max(0.5 * goal, 0.01 * evaluation.gradient_bound))
+        evaluation = sharpen(ask, evaluation, max(0.5 * goal, 0.01 * before))
         requests += 1
-        if not (finite(tighter) and tighter.gradient_bound < evaluation.gradient_bound):
-            break
-        stuck = tighter.gradient_bound > 0.9 * evaluation.gradient_bound
-        evaluation = _with_value(tighter, evaluation) if evaluation.bound < tighter.bound else tighter
-        if stuck:
+        if known_error(evaluation) > 0.9 * before:
             break
     return evaluation, requests
 
@@ -156,14 +184,20 @@ class Verdict:
 
 
 def compare(
-    objective: Oracle, current: Evaluation, trial: Evaluation, predicted: float, fraction: float, share: float
+    objective: Oracle,
+    current: Evaluation,
+    trial: Evaluation,
+    predicted: float,
+    fraction: float,
+    share: float,
+    negligible: float = 0.0,
 ) -> Verdict:
     """Decide whether F(trial) <= F(current) - fraction * predicted.
 
     1. Accept if current.lower - trial.upper reaches the required decrease, reject if current.upper - trial.lower
        does not.
     2. Otherwise ask again for every value whose bound exceeds ``share * predicted``, and repeat with a tenth of that
-       accuracy until the comparison is decided or the oracle no longer improves.
+       accuracy, until the comparison is decided or an answer misses the accuracy asked for by a factor of two.
 
     Args:
         objective: the oracle.
@@ -172,7 +206,9 @@ def compare(
         predicted: positive decrease predicted by the model.
         fraction: required part of the predicted decrease.
         share: value accuracy of the first repetition, as a part of the predicted decrease.
+        negligible: no value is asked for more accurately than a tenth of this.
     """
+    smallest = max(0.1 * negligible, math.ulp(current.value))
     required = fraction * predicted
     accuracy = share * predicted
     requests = 0
@@ -185,15 +221,13 @@ def compare(
             return Verdict(True, True, current, trial, requests)
         if current.upper - trial.lower < required:
             return Verdict(False, True, current, trial, requests)
-        if requests >= MAX_REQUESTS:
+        if accuracy < smallest:
             return Verdict(False, False, current, trial, requests)
-        open_ = [e.bound > accuracy for e in (current, trial)]
-        before = current.bound + trial.bound
-        if open_[0]:
+        if current.bound > accuracy:
             current = refine(objective, current, accuracy)
-        if open_[1]:
+            requests += 1
+        if trial.bound > accuracy:
             trial = refine(objective, trial, accuracy)
-        requests += sum(open_)
-        if any(open_) and not current.bound + trial.bound < 0.9 * before:
-            return Verdict(False, False, current, trial, requests)
-        accuracy *= 0.1
+            requests += 1
+        failed = max(current.bound, trial.bound) > 2.0 * accuracy
+        accuracy = 0.0 if failed else 0.1 * accuracy

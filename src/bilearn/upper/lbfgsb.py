@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bilearn.evaluation import Evaluation
-from bilearn.upper.accuracy import better, compare, finite, gradient_of, scale_of, slope, tighten
+from bilearn.upper.accuracy import compare, finite, gradient_of, scale_of, slope, stationary, tighten
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 from bilearn.upper.scipy_session import Accepted, Ended, Query, SciPySession
 from bilearn.upper.warp import coordinate_rates
@@ -122,12 +122,9 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
 
     def step(self, objective: Oracle, state: LBFGSBState) -> LBFGSBState:
         scale = scale_of(state.initial_value, state.current.value)
-        norm = slope(objective.parameters, state.current)
-        bound = state.current.gradient_bound if math.isfinite(state.current.gradient_bound) else 0.0
-        if norm + bound <= self.gradient_tolerance * scale:
-            return replace(state, status=UpperStatus.STATIONARY)
-        if bound >= norm:
-            return replace(state, status=UpperStatus.SMALL_DECREASE)
+        reason = stationary(objective.parameters, state.current, self.gradient_tolerance * scale)
+        if reason is not None:
+            return replace(state, status=reason)
         try:
             following = self._advance(objective, state, self._session(objective, state), scale)
         except BaseException:
@@ -177,11 +174,12 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
             0.5 * self.gradient_tolerance * scale,
         )
         hoped = _hoped(state.current, theta)
-        verdict = compare(objective, state.current, trial, hoped, LINE_SEARCH_FRACTION, self.value_accuracy)
+        negligible = self.decrease_tolerance * scale
+        verdict = compare(objective, state.current, trial, hoped, LINE_SEARCH_FRACTION, self.value_accuracy, negligible)
         state = replace(
             state,
             current=verdict.current,
-            best=better(better(state.best, verdict.current), verdict.trial),
+            best=verdict.current,
             evaluations=state.evaluations + 1 + requests + verdict.requests,
             shift=state.shift + state.current.value - verdict.current.value,
         )
@@ -193,7 +191,7 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
             status = UpperStatus.SMALL_STEP
         elif state.current.value - trial.value <= self.decrease_tolerance * scale:
             status = UpperStatus.SMALL_DECREASE
-        return replace(state, current=trial, iteration=state.iteration + 1, status=status)
+        return replace(state, best=trial, current=trial, iteration=state.iteration + 1, status=status)
 
     def _session(self, objective: Oracle, state: LBFGSBState) -> SciPySession:
         """The waiting session that produced ``state``, or a new one that has replayed its log."""

@@ -62,7 +62,8 @@ class UpperState:
     """Progress of a run; methods derive from it.
 
     Attributes:
-        best: the evaluation with the smallest value seen; its theta is the answer.
+        best: the evaluation with the smallest certified value seen (the upper end of its interval where that is known);
+            its theta is the answer.
         current: the latest accepted evaluation.
         iteration: upper-level steps taken.
         evaluations: oracle calls made.

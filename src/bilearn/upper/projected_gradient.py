@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bilearn.upper.accuracy import better, compare, finite, gradient_of, scale_of, slope, tighten
+from bilearn.upper.accuracy import compare, finite, gradient_of, scale_of, slope, stationary, tighten
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 from bilearn.upper.warp import coordinate_rates
 
@@ -47,6 +47,7 @@ class ProjectedGradient(UpperOptimizer[ProjectedGradientState]):
         value_accuracy: value accuracy relative to the first-order decrease, in a comparison the intervals leave open.
         gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
             of coordinate.
+        decrease_tolerance: SMALL_DECREASE when a comparison is open at this times |F|.
         step_tolerance: SMALL_STEP when an accepted step, NO_PROGRESS when a step shortened by rejections is below this.
     """
 
@@ -55,6 +56,7 @@ class ProjectedGradient(UpperOptimizer[ProjectedGradientState]):
     gradient_accuracy: float = 0.1
     value_accuracy: float = 0.1
     gradient_tolerance: float = 1e-6
+    decrease_tolerance: float = 1e-10
     step_tolerance: float = 1e-9
 
     state_type = ProjectedGradientState
@@ -75,12 +77,9 @@ class ProjectedGradient(UpperOptimizer[ProjectedGradientState]):
     def step(self, objective: Oracle, state: ProjectedGradientState) -> ProjectedGradientState:
         parameters, current = objective.parameters, state.current
         scale = scale_of(state.initial_value, current.value)
-        norm = slope(parameters, current)
-        bound = current.gradient_bound if math.isfinite(current.gradient_bound) else 0.0
-        if norm + bound <= self.gradient_tolerance * scale:
-            return replace(state, status=UpperStatus.STATIONARY)
-        if bound >= norm:
-            return replace(state, status=UpperStatus.SMALL_DECREASE)
+        reason = stationary(parameters, current, self.gradient_tolerance * scale)
+        if reason is not None:
+            return replace(state, status=reason)
 
         gradient = gradient_of(current)
         curved = coordinate_rates(parameters, current.theta).to(gradient) != 0
@@ -92,8 +91,9 @@ class ProjectedGradient(UpperOptimizer[ProjectedGradientState]):
         if float(move.abs().max()) <= self.step_tolerance or hoped <= 0:
             return replace(state, status=UpperStatus.NO_PROGRESS)
 
-        trial = objective.hypergradient(point, 0.5 * self.gradient_accuracy * norm)
-        verdict = compare(objective, current, trial, hoped, self.acceptance, self.value_accuracy)
+        trial = objective.hypergradient(point, 0.5 * self.gradient_accuracy * slope(parameters, current))
+        negligible = self.decrease_tolerance * scale
+        verdict = compare(objective, current, trial, hoped, self.acceptance, self.value_accuracy, negligible)
         current, trial, requests = verdict.current, verdict.trial, verdict.requests
         evaluations = state.evaluations + 1 + requests
         status = UpperStatus.RUNNING if verdict.decided else UpperStatus.SMALL_DECREASE
@@ -107,10 +107,11 @@ class ProjectedGradient(UpperOptimizer[ProjectedGradientState]):
                 status = UpperStatus.SMALL_STEP
         else:
             length = 0.25 * length
+        chosen = trial if verdict.accepted else current
         return replace(
             state,
-            best=better(better(state.best, current), trial),
-            current=trial if verdict.accepted else current,
+            best=chosen,
+            current=chosen,
             iteration=state.iteration + 1,
             evaluations=evaluations,
             status=status,

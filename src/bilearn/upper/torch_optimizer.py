@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bilearn.evaluation import Evaluation
-from bilearn.upper.accuracy import better, finite, gradient_of, scale_of, slope, tighten
+from bilearn.upper.accuracy import better, finite, gradient_of, known_error, scale_of, slope, tighten
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 
 HALVINGS = 10
@@ -81,8 +81,7 @@ class TorchOptimizer(UpperOptimizer[TorchState]):
     def step(self, objective: Oracle, state: TorchState) -> TorchState:
         parameters, current = objective.parameters, state.current
         norm = slope(parameters, current)
-        bound = current.gradient_bound if math.isfinite(current.gradient_bound) else 0.0
-        if norm + bound <= self.gradient_tolerance * scale_of(state.initial_value, current.value):
+        if norm + known_error(current) <= self.gradient_tolerance * scale_of(state.initial_value, current.value):
             return replace(state, status=UpperStatus.STATIONARY)
 
         parameter = nn.Parameter(current.theta.clone())
