@@ -153,12 +153,16 @@ def _accuracy_chart(title: str, curves: list[Curve], unbounded: int) -> Markup |
         return None
     everything = [x for curve in curves for x in curve.x]
     chart = Chart(
-        axis_for(everything, padding=0.02), axis_for(values, log=True), "evaluation", "log scale", curves=curves,
+        axis_for(everything, padding=0.02), axis_for(values, log=True), "evaluation", "", curves=curves,
         description=title,
     )  # fmt: skip
     note = f"{count(unbounded)} evaluations have no finite bound and are left out." if unbounded else ""
     return tag(
-        "figure", tag("figcaption", tag("b", title)), chart.render(), tag("p", note, class_="note"), class_="small"
+        "figure",
+        tag("figcaption", tag("b", title), tag("span", "log scale")),
+        chart.render(),
+        tag("p", note, class_="note"),
+        class_="small",
     )
 
 
