@@ -42,6 +42,9 @@ class Constant:
         return self.source is not Source.UNKNOWN
 
     def __add__(self, other: Constant) -> Constant:
+        for part in (self, other):
+            if not part.known:
+                return part
         return Constant(self.value + other.value, max(self.source, other.source))
 
     def __mul__(self, factor: float | Tensor) -> Constant:
