@@ -12,7 +12,7 @@ from bilearn.experiment.data_schema import Section
 class SolverConfig(Section):
     """Lower-level method; 'auto' picks one from what the energy declares and says what it picked."""
 
-    kind: Literal["auto", "newton-cg", "nesterov", "gradient-descent", "nonlinear-cg", "closed-form"] = "auto"
+    kind: Literal["auto", "newton-cg", "nesterov", "lbfgs", "gradient-descent", "closed-form"] = "auto"
     max_steps: PositiveInt | None = Field(default=None, description="step limit; the method's own if absent")
 
 
@@ -21,13 +21,22 @@ class HypergradientConfig(Section):
 
     kind: Literal["implicit", "unrolled", "one-step"] = "implicit"
     steps: PositiveInt = Field(default=200, description="unrolled: lower-level steps")
-    truncation: PositiveInt | None = Field(default=None, description="unrolled: steps differentiated; all if absent")
+    truncate: PositiveInt | None = Field(default=None, description="unrolled: steps differentiated; all if absent")
+
+
+class AutoConfig(Section):
+    """Gauss-Newton for few parameters and squared error, L-BFGS-B otherwise."""
+
+    kind: Literal["auto"] = "auto"
+    tolerance: PositiveFloat = Field(
+        default=1e-4, description="stop when the gradient is below this part of the objective"
+    )
 
 
 class GaussNewtonConfig(Section):
     """Trust-region Gauss-Newton, for few parameters."""
 
-    kind: Literal["gauss-newton"] = "gauss-newton"
+    kind: Literal["gauss-newton"]
     initial_radius: PositiveFloat = Field(
         default=1.0, description="first trust radius; 1 is a factor of 10 in a parameter"
     )
@@ -45,12 +54,24 @@ class LBFGSBConfig(Section):
     )
 
 
+class ProjectedGradientConfig(Section):
+    """Projected gradient steps of Barzilai-Borwein length: a plain comparison."""
+
+    kind: Literal["projected-gradient"]
+    tolerance: PositiveFloat = Field(
+        default=1e-4, description="stop when the gradient is below this part of the objective"
+    )
+
+
 class TorchConfig(Section):
     """An optimizer of torch.optim."""
 
     kind: Literal["torch"]
     method: Literal["Adam", "AdamW", "SGD", "RMSprop", "Adagrad"] = "Adam"
     lr: PositiveFloat = Field(default=0.05, description="learning rate, in coordinates")
+    tolerance: PositiveFloat = Field(
+        default=1e-4, description="stop when the gradient is below this part of the objective"
+    )
 
 
 class GridConfig(Section):
@@ -75,7 +96,14 @@ class BayesianConfig(Section):
 
 
 OptimizerConfig = Annotated[
-    GaussNewtonConfig | LBFGSBConfig | TorchConfig | GridConfig | RandomConfig | BayesianConfig,
+    AutoConfig
+    | GaussNewtonConfig
+    | LBFGSBConfig
+    | ProjectedGradientConfig
+    | TorchConfig
+    | GridConfig
+    | RandomConfig
+    | BayesianConfig,
     Field(discriminator="kind"),
 ]
 

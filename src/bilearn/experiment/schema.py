@@ -25,7 +25,7 @@ from bilearn.experiment.model_schema import (
     SquaredErrorConfig,
 )
 from bilearn.experiment.run_schema import (
-    GaussNewtonConfig,
+    AutoConfig,
     HypergradientConfig,
     OptimizerConfig,
     RunConfig,
@@ -47,7 +47,7 @@ class ExperimentConfig(Section):
     penalty: PenaltyConfig | None = None
     solver: SolverConfig = SolverConfig()
     hypergradient: HypergradientConfig = HypergradientConfig()
-    optimizer: OptimizerConfig = GaussNewtonConfig()
+    optimizer: OptimizerConfig = AutoConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="before")
@@ -70,4 +70,13 @@ class ExperimentConfig(Section):
             raise ValueError(f"physics.kind = '{self.physics.kind}' needs images; signals allow 'identity' and 'blur'")
         if self.run.patience is not None and self.data.validation == 0:
             raise ValueError("run.patience needs validation images; set data.validation")
+        if self.hypergradient.kind != "implicit" and self.optimizer.kind not in (
+            "lbfgsb",
+            "projected-gradient",
+            "torch",
+        ):
+            raise ValueError(
+                f"hypergradient.kind = '{self.hypergradient.kind}' is not used by optimizer.kind = '{self.optimizer.kind}'; "
+                "choose optimizer.kind = 'lbfgsb' or 'torch'"
+            )
         return self

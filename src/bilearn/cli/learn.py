@@ -1,0 +1,53 @@
+"""``bilearn learn``: run a recipe or a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def learn(
+    target: Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="Name of a recipe, or a configuration file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Run directory; a new numbered one under ./runs if not given.", show_default=False),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data, noise and random methods.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="'cpu', 'cuda', 'cuda:1', ...", show_default=False)] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
+) -> None:
+    """Learn the parameters of a model and write a run directory with model, records and report.
+
+    [bold]Examples[/bold]
+
+      bilearn learn denoise-photos                              a recipe that ships with bilearn
+
+      bilearn learn denoise-photos --set noise.sigma=0.2        the same at another noise level
+
+      bilearn learn my.toml -o runs/mine --threads 4            your own configuration
+
+    To learn from your own images, copy a recipe and name their folder:
+
+      bilearn recipes denoise-photos > my.toml                  then write  folder = "path/to/images"  in [data]
+
+    Ctrl-C ends the run in order: model and report of what was learned so far are written, and 'bilearn resume'
+    continues it.
+    """
+    from bilearn.experiment.load import load_config
+
+    flags = {"run.seed": seed, "run.threads": threads, "run.device": f'"{device}"' if device else None}
+    overrides = [*(settings or []), *(f"{key}={value}" for key, value in flags.items() if value is not None)]
+    config = load_config(target, overrides)
+
+    from bilearn.cli.session import new_directory, run_and_report
+
+    directory = new_directory(output or config.run.output, config.name, overwrite)
+    run_and_report(config, directory, quiet=quiet)

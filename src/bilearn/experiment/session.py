@@ -1,0 +1,235 @@
+"""One experiment from its configuration to a finished run directory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bilearn import __version__
+from bilearn.callbacks import Callback, TensorBoard
+from bilearn.curvature import Source
+from bilearn.evaluation import Evaluation
+from bilearn.experiment.build_data import Pairs, ProblemData, build_data
+from bilearn.experiment.build_learning import build_estimator, build_optimizer, build_solver
+from bilearn.experiment.build_model import build_energy, build_loss, build_penalty
+from bilearn.experiment.environment import environment
+from bilearn.experiment.evaluate import StageResult, image_sets, metric_rows, reconstruct_stage, statistics
+from bilearn.experiment.load import to_toml
+from bilearn.experiment.schema import ExperimentConfig
+from bilearn.history import bounded, plain
+from bilearn.learner import Learned, Learner
+from bilearn.lower.default import explain_default
+from bilearn.model import save_model
+from bilearn.parameters import ParameterVector
+from bilearn.reduced_objective import ReducedObjective
+from bilearn.run_directory import RunDirectory
+from bilearn.upper import UpperOptimizer
+from bilearn.upper.optimizer import UpperStatus
+from bilearn.variational import VariationalEnergy
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration and everything built from it.
+
+    Attributes:
+        config: the configuration.
+        data: training, validation and test pairs, and the operator.
+        energy: the energy at its start parameters.
+        objective: the training objective.
+        validation: the validation objective over the same energy, or None.
+        optimizer: the upper-level method.
+    """
+
+    config: ExperimentConfig
+    data: ProblemData
+    energy: VariationalEnergy
+    objective: ReducedObjective
+    validation: ReducedObjective | None
+    optimizer: UpperOptimizer[Any]
+
+
+def build(config: ExperimentConfig) -> Experiment:
+    """Data, energy, objectives and upper-level method of a configuration; sets torch's thread count where it names one.
+
+    The 'default' reconstruction of an experiment is the one at the start values of its parameters.
+
+    Raises:
+        DataError, ConfigError: one sentence on what does not fit.
+    """
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
+    data = build_data(config)
+    energy = build_energy(config.fidelity, config.regularizer, data.operator, data.image_shape)
+    energy.fidelity.to(config.run.device)
+    energy.regularizer.to(config.run.device)
+    loss, solver = build_loss(config.loss), build_solver(config.solver)
+
+    def objective(pairs: Pairs, penalized: bool) -> ReducedObjective:
+        return ReducedObjective(
+            energy,
+            pairs.data,
+            pairs.truth,
+            loss,
+            build_penalty(config.penalty) if penalized else None,
+            solver=solver,
+            estimator=build_estimator(config.hypergradient),
+            batch_size=config.run.batch_size,
+        )
+
+    training = objective(data.train, True)
+    validation = None if data.validation is None else objective(data.validation, False)
+    optimizer = build_optimizer(config.optimizer, config.run.seed, training.parameters, loss)
+    return Experiment(config, data, energy, training, validation, optimizer)
+
+
+def learn(
+    config: ExperimentConfig, directory: RunDirectory, callbacks: Sequence[Callback] = (), resume: bool = False
+) -> Learned:
+    """Run an experiment and leave a complete run directory, also when it is interrupted or fails to converge.
+
+    1. Build everything; write the resolved configuration and the environment.
+    2. Learn, with records and checkpoints.
+    3. Evaluate the objective at the answer to ``run.final_accuracy``; reconstruct the test images with the start and the
+       learned parameters; write model, metrics, pictures and summary.
+
+    Args:
+        config: the configuration.
+        directory: where everything is written.
+        callbacks: watchers.
+        resume: continue from the last checkpoint of ``directory``.
+
+    Returns:
+        The result; ``status`` says how it ended.
+    """
+    experiment = build(config)
+    if not resume:
+        directory.write_config(to_toml(config))
+        directory.write_environment(environment(config.run.seed, config.run.device, config.run.dtype))
+    start = experiment.objective.parameters.get()
+    watchers = [*callbacks, *([TensorBoard(directory.path / "tensorboard")] if config.run.tensorboard else [])]
+    learner = Learner(
+        experiment.objective,
+        experiment.optimizer,
+        experiment.validation,
+        watchers,
+        directory,
+        config.run.max_steps,
+        config.run.seconds,
+        config.run.patience,
+        config.run.checkpoint_every,
+    )
+    learned = learner.run(resume)
+    _finish(experiment, directory, start, learned)
+    return learned
+
+
+def _finish(experiment: Experiment, directory: RunDirectory, start: Tensor, learned: Learned) -> None:
+    config, energy, parameters = experiment.config, experiment.energy, experiment.objective.parameters
+    cost, seconds = experiment.objective.cost.copy(), learned.seconds
+    final = _final_evaluation(experiment, learned)
+    test = experiment.data.test
+    split = "test" if test is not None else "train"
+    pairs = experiment.data.train if test is None else test
+    stages: dict[str, StageResult] = {}
+    for stage, theta in (("default", start), ("learned", learned.theta)):
+        parameters.set(theta)
+        stages[stage] = reconstruct_stage(energy, pairs)
+    stages = {"noisy": StageResult.of_data(energy, pairs), **stages}
+    save_model(directory.path, energy, model_extra(config, experiment.data))
+    directory.write_metrics(metric_rows(split, pairs, stages))
+    maps = {name: value.squeeze().cpu().numpy() for name, value in parameters.natural().items() if value.numel() > 1}
+    directory.write_images(image_sets(energy, pairs, stages, config.run.pictures), maps)
+    solver = experiment.objective.solver
+    reason = explain_default(energy, experiment.data.train.data) if solver is None else "it was asked for."
+    name = solver.name if solver is not None else reason.partition(",")[0]
+    directory.write_summary(
+        {
+            "name": config.name,
+            "description": config.description,
+            "status": learned.status.value,
+            "solver": {"name": name, "reason": reason},
+            "optimizer": experiment.optimizer.name,
+            "steps": learned.steps,
+            "start": None if learned.start is None else vars(learned.start),
+            "final": None if final is None else vars(bounded(final)),
+            "parameters": _parameter_entries(parameters, start, learned.theta),
+            "metrics": {split: statistics(stages)},
+            "cost": cost.as_dict(),
+            "seconds": seconds,
+            "library_version": __version__,
+            "warnings": _warnings(experiment, learned, final, stages),
+        }
+    )
+
+
+def _final_evaluation(experiment: Experiment, learned: Learned) -> Evaluation | None:
+    """F at the answer to the final accuracy; None where nothing was evaluated before an interrupt."""
+    if learned.start is None:
+        return None
+    objective, relative = experiment.objective, experiment.config.run.final_accuracy
+    known = objective.value(learned.theta)
+    if not math.isfinite(known.value) or known.value == 0:
+        return known
+    return objective.value(learned.theta, relative * abs(known.value))
+
+
+def model_extra(config: ExperimentConfig, data: ProblemData) -> dict[str, Any]:
+    """What ``model.json`` says besides the energy: how data were made and prepared."""
+    return {
+        "name": config.name,
+        "dtype": config.run.dtype,
+        "image_shape": list(data.image_shape),
+        "gray": config.data.gray,
+        "physics": config.physics.model_dump(mode="json", exclude_none=True),
+        "noise": config.noise.model_dump(mode="json", exclude_none=True),
+        "seed": config.run.seed,
+    }
+
+
+def _parameter_entries(parameters: ParameterVector, start: Tensor, theta: Tensor) -> dict[str, Any]:
+    first, last = parameters.natural(start), parameters.natural(theta)
+    entries = {}
+    for slot in parameters.slots:
+        part = slice(slot.start, slot.stop)
+        slack = 1e-9 * (parameters.upper[part] - parameters.lower[part]).abs().clamp(max=1.0)
+        low = int((theta[part] <= parameters.lower[part] + slack).sum())
+        high = int((theta[part] >= parameters.upper[part] - slack).sum())
+        many = slot.stop - slot.start > 1
+        one = "lower" if low else "upper" if high else None
+        entries[slot.name] = {
+            "value": plain(last[slot.name]),
+            "start": plain(first[slot.name]),
+            "lower_bound": slot.coordinate.bounds[0],
+            "upper_bound": slot.coordinate.bounds[1],
+            "coordinate": type(slot.coordinate).__name__.lower(),
+            "entries": slot.stop - slot.start,
+            "at_bound": {"lower": low, "upper": high} if many else one,
+        }
+    return entries
+
+
+def _warnings(
+    experiment: Experiment, learned: Learned, final: Evaluation | None, stages: dict[str, StageResult]
+) -> list[str]:
+    """Sentences the reader must see."""
+    found = []
+    if learned.status is UpperStatus.NON_FINITE:
+        found.append(
+            "Learning stopped at a non-finite value; the parameters are those of the best finite point. "
+            "Narrow the bounds, start elsewhere, or use float64."
+        )
+    if final is not None and final.message:
+        found.append(f"Final objective: {final.message}")
+    constants = experiment.energy.curvature(experiment.data.train.data)
+    if constants.strong_convexity.source is Source.ESTIMATED or constants.smoothness.source is Source.ESTIMATED:
+        found.append("Curvature constants were estimated, not declared; bounds that use them are not certified.")
+    found += [
+        f"{name.capitalize()} reconstruction: {result.message}" for name, result in stages.items() if result.message
+    ]
+    return found
