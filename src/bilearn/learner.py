@@ -166,9 +166,9 @@ class Learner:
         ended = state.status is not UpperStatus.RUNNING or state.iteration >= self.max_steps
         if self.directory is not None and (ended or state.iteration % self.checkpoint_every == 0):
             save_checkpoint(self.directory.checkpoint_path, self._tree(state))
-        if self._best_validation is not None and self.patience is not None:
-            if state.iteration - self._best_validation[2] >= self.patience:
-                return UpperStatus.EARLY_STOP
+        best = self._best_validation
+        if best is not None and self.patience is not None and state.iteration - best[2] >= self.patience:
+            return UpperStatus.EARLY_STOP
         if self.seconds is not None and self._elapsed() >= self.seconds:
             return UpperStatus.BUDGET
         return None
@@ -226,5 +226,6 @@ class Learner:
             self.validation.load_state_tree(tree["validation"])
         self._start = None if tree["start"] is None else Bounded(**tree["start"])
         self._best_validation, self._rows, self._before = tree["best_validation"], tree["rows"], tree["seconds"]
-        self._state = state_from_tree(self.optimizer, tree["state"])
-        return self._state, self.directory.truncate_history(self._rows)
+        state: UpperState = state_from_tree(self.optimizer, tree["state"])
+        self._state = state
+        return state, self.directory.truncate_history(self._rows)

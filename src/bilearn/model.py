@@ -53,8 +53,12 @@ class LearnedModel:
             for name in _number_names(module)
         }
 
-    def reconstruct(self, y: Tensor, physics: Any = None, throw: bool = True) -> Solution:
-        """Minimize the energy for data ``y``.
+    def reconstruct(self, y: Tensor, physics: Any = None) -> Tensor:
+        """Images (B, ...) reconstructed from data ``y``; arguments and errors as for :meth:`solve`."""
+        return self.solve(y, physics).x
+
+    def solve(self, y: Tensor, physics: Any = None, throw: bool = True) -> Solution:
+        """Minimize the energy for data ``y``, with certificates.
 
         Args:
             y: (B, ...) data.
@@ -67,21 +71,28 @@ class LearnedModel:
         """
         energy = self.energy if physics is None else self.with_operator(physics).energy
         y = y.to(self.dtype)
-        if self.tolerance is not None:
-            return minimize(energy, y, tolerance=self.tolerance, throw=throw)
-        return minimize(energy, y, tolerance=reconstruction_tolerance(energy, y), throw=throw)
+        tolerance = reconstruction_tolerance(energy, y) if self.tolerance is None else self.tolerance
+        return minimize(energy, y, tolerance=tolerance, throw=throw)
 
     def with_operator(self, physics: Any) -> LearnedModel:
         """The same fidelity and regularizer (shared) with another forward operator."""
-        from bilearn.interop import as_operator
-
-        energy = VariationalEnergy(self.energy.fidelity, self.energy.regularizer, as_operator(physics))
+        shape = self.description.get("image_shape")
+        operator = prepare_operator(physics, None if shape is None else tuple(shape), self.dtype)
+        energy = VariationalEnergy(self.energy.fidelity, self.energy.regularizer, operator)
         return LearnedModel(energy, self.description, self.tolerance)
 
     @property
     def dtype(self) -> torch.dtype:
         """Dtype of images, as learned with."""
         return torch.float32 if self.description.get("dtype") == "float32" else torch.float64
+
+
+def prepare_operator(physics: Any, image_shape: tuple[int, ...] | None, dtype: torch.dtype) -> ForwardOperator:
+    """Operator of any physics object, for images of one dtype; the object itself is never changed."""
+    from bilearn.interop import as_operator
+
+    operator = as_operator(physics, image_shape)
+    return operator.to(dtype) if isinstance(operator, MatrixOperator) and operator is not physics else operator
 
 
 def reconstruction_tolerance(energy: VariationalEnergy, y: Tensor, per_pixel: float = 1e-4) -> Tolerance:
@@ -168,7 +179,8 @@ def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
                 {n.removeprefix(f"{part}."): t for n, t in tensors.items() if n.startswith(f"{part}.")}
             )
         if physics is None:
-            energy.operator = _build_operator(description["operator"], tensors)
+            dtype = LearnedModel(energy, description).dtype
+            energy.operator = _build_operator(description["operator"], tensors).to(dtype)
     except (KeyError, RuntimeError, TypeError) as error:
         raise ModelError(f"model {given}: {DESCRIPTION} and {WEIGHTS} do not fit together ({error})") from error
     model = LearnedModel(energy, description)

@@ -1,1 +1,1 @@
-
+"""The ``bilearn`` command line: one command a file."""

@@ -12,7 +12,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Two or more run directories.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The page; comparison.html beside the first run if not given.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="The page; comparison.html beside the first run if not given.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Print several runs as one table and write one page that shows them side by side.

@@ -12,7 +12,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of true images; data are made with the run's operator and noise.", show_default=False),
+        typer.Option(
+            help="Folder of true images; data are made with the run's operator and noise.", show_default=False
+        ),
     ] = None,
     crop: Annotated[int | None, typer.Option(help="Crop the images to this many pixels.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,

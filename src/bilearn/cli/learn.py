@@ -12,14 +12,20 @@ def learn(
     target: Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="Name of a recipe, or a configuration file.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Run directory; a new numbered one under ./runs if not given.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="Run directory; a new numbered one under ./runs if not given.", show_default=False
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of data, noise and random methods.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of data, noise and random methods.", show_default=False)
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="'cpu', 'cuda', 'cuda:1', ...", show_default=False)] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.", show_default=False),
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be repeated.", show_default=False
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,

@@ -8,7 +8,9 @@ import typer
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print the configuration of this recipe.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Print the configuration of this recipe.", show_default=False)
+    ] = None,
 ) -> None:
     """List the recipes that ship with bilearn, or print one as TOML.
 

@@ -13,14 +13,17 @@ def reconstruct(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Measured images, or folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("reconstructed"),
     suffix: Annotated[
-        str | None, typer.Option("--format", help="'png', 'tif' or 'npy'; npy for data that are no images.", show_default=False)
+        str | None,
+        typer.Option("--format", help="'png', 'tif' or 'npy'; npy for data that are no images.", show_default=False),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Inpainting: image of the observed pixels (white).", show_default=False)
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the operator, e.g. sigma=2.0 of a blur.", show_default=False),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the operator, e.g. sigma=2.0 of a blur.", show_default=False
+        ),
     ] = None,
     accuracy: Annotated[float, typer.Option(help="Certified root-mean-square error per pixel.")] = 1e-4,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of the same name.")] = False,

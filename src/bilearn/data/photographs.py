@@ -63,9 +63,7 @@ def photographs(names: list[str] | None = None) -> list[NamedImage]:
             raise DataError(f"photograph '{name}': unknown name, expected one of {', '.join(photograph_names())}")
         file = folder / _FILES[name]
         if not file.is_file():
-            raise DataError(
-                f"photograph '{name}': {file} is missing from scikit-image {skimage.__version__}; reinstall it"
-            )
+            raise DataError(f"photograph '{name}': {file} is missing; reinstall scikit-image")
         (image,) = read_image(file)
         images.append(NamedImage(image.pixels, name, name))
     return images

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -64,7 +66,7 @@ def _tomography(config: TomographyConfig, image_shape: tuple[int, ...]) -> Forwa
 
     from bilearn.interop import tomography_matrix
 
-    angles = torch.arange(config.angles, dtype=torch.float32) * (config.arc / config.angles)
+    angles: Any = torch.arange(config.angles, dtype=torch.float32) * (config.arc / config.angles)
     raw = tomography_matrix(Tomography(angles, image_shape[1], normalize=False, circle=False))
     norm = float(raw.norm_squared().value) ** 0.5
     return MatrixOperator(raw.matrix.to_sparse_coo() / norm, raw.image_shape, raw.data_shape)

@@ -17,7 +17,7 @@ from bilearn.experiment.schema import ExperimentConfig
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 
 def recipe_names() -> list[str]:
@@ -100,15 +100,19 @@ def to_toml(config: ExperimentConfig) -> str:
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
+def parse_value(text: str) -> Any:
+    """A TOML value; text that is none is taken as a string without quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
 def _override(tree: dict[str, Any], text: str) -> None:
     key, separator, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not separator or not all(parts):
         raise ConfigError(f"override '{text}': expected section.key=value, such as noise.sigma=0.2")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
     table = tree
     for part in parts[:-1]:
         inner = table.setdefault(part, {})
@@ -117,7 +121,7 @@ def _override(tree: dict[str, Any], text: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"override '{text}': {part} is not a section")
         table = inner
-    table[parts[-1]] = parsed
+    table[parts[-1]] = parse_value(value)
 
 
 def _anchor(tree: dict[str, Any], root: Path) -> None:
