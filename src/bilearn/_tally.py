@@ -131,7 +131,7 @@ class Tally:
             jacobian_gram=gram,
             residuals=torch.cat(self.residuals) if self.residuals else None,
             residual_bounds=errors if self.residuals else None,
-            certified=self.certified,
+            certified=self.certified and math.isfinite(upper),
             accuracy=accuracy,
             lower_error=float(errors.max()),
             message="; ".join(self.messages),

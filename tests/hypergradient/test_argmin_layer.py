@@ -11,7 +11,7 @@ TIGHT = Tolerance(distance=1e-11)
 
 def test_gradcheck_through_data_and_parameters() -> None:
     energy = Chain()
-    y = data(pixels=6, samples=2)[0].requires_grad_(True)
+    y = data(pixels=4, samples=2)[0].requires_grad_(True)
     parameters = tuple(energy.parameters())
 
     def reconstruct(data_: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:

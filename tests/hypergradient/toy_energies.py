@@ -1,5 +1,6 @@
 """Small energies with known answers, and dense reference gradients."""
 
+import functools
 import math
 
 import torch
@@ -129,3 +130,15 @@ def dense_gradient(energy: Energy, loss: UpperLoss, y: Tensor, target: Tensor) -
         q = torch.linalg.solve(hessian, slope)
         total -= vector.flatten(energy.cross_vjp(point[None], sample[None], q[None], vector.parameters))
     return total
+
+
+@functools.cache
+def chain_reference(loss: UpperLoss) -> Tensor:
+    """Exact hypergradient of the standard ``Chain()`` on the standard data."""
+    return dense_gradient(Chain(), loss, *data())
+
+
+@functools.cache
+def chain_minimizer() -> Tensor:
+    """Exact minimizers of the standard ``Chain()`` on the standard data."""
+    return dense_minimizer(Chain(), data()[0])
