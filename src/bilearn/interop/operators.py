@@ -111,7 +111,7 @@ def tomography_matrix(physics: Any, chunk: int = 1024) -> MatrixOperator:
             values.append(flat[column, row].double())
     size = (int(torch.tensor(shape).prod()), pixels)
     index = torch.stack([torch.cat(rows), torch.cat(columns)])
-    matrix = torch.sparse_coo_tensor(index, torch.cat(values), size, is_coalesced=False)
+    matrix = torch.sparse_coo_tensor(index, torch.cat(values), size, check_invariants=True)
     return MatrixOperator(matrix, (1, width, width), shape)
 
 
