@@ -156,7 +156,8 @@ class VariationalHessian(Hessian):
         """Division where everything is diagonal, a tridiagonal solve for signals, division in a cosine or Fourier basis."""
         data = self._operator.normal_diagonal(self._weight)
         if data is not None:
-            diagonal, off = self._prior.diagonal(), self._prior.off_diagonal()
+            off = self._prior.off_diagonal()
+            diagonal = self._prior.diagonal() if self._prior.decoupled or off is not None else None
             if diagonal is not None and self._prior.decoupled:
                 inverse = 1 / (data + diagonal)
                 return lambda v: inverse * v

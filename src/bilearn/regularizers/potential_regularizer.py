@@ -13,6 +13,7 @@ live in reused memory.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -147,7 +148,7 @@ class PotentialRegularizer(Regularizer):
             fields = [torch.empty_like(direction) for _ in unit]
             self.differences.fill(fields, direction)
             for group, root in zip(self._groups(), roots, strict=True):
-                along = self._inner(fields, unit, group)
+                along = self._inner(fields, unit, group, torch.empty_like(direction))
                 for k in group:
                     fields[k].addcmul_(dual[k], along, value=-1.0).mul_(root).add_(unit[k])
                 size = self._magnitude(tuple(fields), group).sqrt_().clamp_(min=1.0)
@@ -173,12 +174,12 @@ class PotentialRegularizer(Regularizer):
                 roots.append(root.clone())
             return amplitudes, fields, roots
 
-    def _inner(self, fields: list[Tensor], unit: list[Tensor], group: list[int]) -> Tensor:
-        """<e, fields> per pixel."""
-        inner = fields[group[0]] * unit[group[0]]
+    def _inner(self, fields: list[Tensor], others: list[Tensor], group: list[int], out: Tensor) -> Tensor:
+        """<others, fields> per pixel, in the memory of ``out`` unless channels are summed."""
+        torch.mul(fields[group[0]], others[group[0]], out=out)
         for k in group[1:]:
-            inner.addcmul_(fields[k], unit[k])
-        return inner.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else inner
+            out.addcmul_(fields[k], others[k])
+        return out.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else out
 
     def curvature(self, like: Tensor) -> Curvature:
         """Constants from |K|^2 <= 4 per axis; differentiable in the parameters where grad mode is on."""
@@ -289,10 +290,7 @@ class PotentialHessian(TermHessian):
         differences.fill(fields, v)
         inner = self._workspace.take("inner", v)
         for group, a in zip(regularizer._groups(), self._amplitudes, strict=True):
-            torch.mul(fields[group[0]], self._unit[group[0]], out=inner)
-            for k in group[1:]:
-                inner.addcmul_(fields[k], self._unit[k])
-            along = inner.sum(-differences.axes - 1, keepdim=True) if regularizer.coupled else inner
+            along = regularizer._inner(fields, self._unit, group, inner)
             for k in group:
                 fields[k].addcmul_(self._unit[k], along, value=-1.0).mul_(a)
         return differences.add_adjoint(out, fields).addcmul_(self._ridge, v)
@@ -303,6 +301,7 @@ class PotentialHessian(TermHessian):
             self._regularizer, amplitudes, [_batch.select(e, index) for e in self._unit], self._ridge
         )
 
+    @cached_property
     def _weights(self) -> list[Tensor]:
         weights: list[Tensor] = [torch.empty(0)] * len(self._unit)
         for group, a in zip(self._regularizer._groups(), self._amplitudes, strict=True):
@@ -312,13 +311,13 @@ class PotentialHessian(TermHessian):
 
     def diagonal(self) -> Tensor | None:
         """Diagonal of K' a (I - e e') K without the products between different axes, exact in 1-D and where e = 0."""
-        return self._regularizer.differences.normal_diagonal(self._weights()) + self._ridge
+        return self._regularizer.differences.normal_diagonal(self._weights) + self._ridge
 
     def off_diagonal(self) -> Tensor | None:
         """Exact coupling in 1-D with uncoupled channels."""
-        if self._regularizer.coupled:
+        if self._regularizer.coupled or self._regularizer.differences.axes != 1:
             return None
-        return self._regularizer.differences.coupling(self._weights()[0])
+        return self._regularizer.differences.coupling(self._weights[0])
 
     def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
         """Mean weight of each sample times the symbol of K'K, plus the ridge.
@@ -328,7 +327,7 @@ class PotentialHessian(TermHessian):
         regularizer = self._regularizer
         if basis.axes != regularizer.differences.axes:
             return None
-        weights = self._weights()
+        weights = self._weights
         mean = torch.stack([_batch.total(w) / _batch.samples(w) for w in weights]).mean(0)
         uniform = regularizer.scale(like).ndim == 0 and self._ridge.ndim == 0
         exact = uniform and not regularizer.potential.has_shape and regularizer.differences.matches(basis)
@@ -355,7 +354,10 @@ class PrimalDualHessian(PotentialHessian):
         fields = [self._workspace.take(f"field{k}", v) for k in range(differences.axes)]
         differences.fill(fields, v)
         for group, a in zip(regularizer._groups(), self._amplitudes, strict=True):
-            along, across = (regularizer._inner(fields, u, group) for u in (self._unit, self._dual))
+            along, across = (
+                regularizer._inner(fields, other, group, self._workspace.take(role, v))
+                for role, other in (("along", self._unit), ("across", self._dual))
+            )
             for k in group:
                 fields[k].addcmul_(self._dual[k], along, value=-0.5).addcmul_(self._unit[k], across, value=-0.5).mul_(a)
         return differences.add_adjoint(out, fields).addcmul_(self._ridge, v)
@@ -365,6 +367,7 @@ class PrimalDualHessian(PotentialHessian):
         amplitudes, unit, dual = (list(p) for p in _batch.select(parts, index))
         return PrimalDualHessian(self._regularizer, amplitudes, unit, self._ridge, dual)
 
+    @cached_property
     def _weights(self) -> list[Tensor]:
         weights: list[Tensor] = [torch.empty(0)] * len(self._unit)
         for group, a in zip(self._regularizer._groups(), self._amplitudes, strict=True):
