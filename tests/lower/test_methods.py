@@ -262,9 +262,10 @@ class Curved(Quadratic):
     [
         (Quadratic(SPECTRUM, "direct"), "ClosedForm", "quadratic and its Hessian offers a direct solve"),
         (Curved(SPECTRUM, "direct"), "NewtonCG", "the Hessian offers a direct solve"),
-        (Quadratic(SPECTRUM, "preconditioner"), "NewtonCG", "products and a preconditioner"),
-        (Quadratic(SPECTRUM), "NewtonCG", "known in closed form"),
-        (SignalTV(), "NesterovGradient", "their Lipschitz constant is known"),
+        (Quadratic(SPECTRUM), "NesterovGradient", r"well conditioned (L/mu = 100)"),
+        (Quadratic(SPECTRUM, "preconditioner", declared=3.0), "NewtonCG", "products and a preconditioner"),
+        (Quadratic(SPECTRUM, declared=3.0), "NewtonCG", "known in closed form"),
+        (SignalTV(nu=1e-3), "NesterovGradient", "their Lipschitz constant is known"),
         (SignalTV(known=False), "LBFGS", "without a Lipschitz constant"),
     ],
 )

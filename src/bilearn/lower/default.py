@@ -12,13 +12,18 @@ from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
 
+# condition number up to which accelerated gradients cost less than Newton systems (measured on 256 x 256 denoising)
+_MILD = 200.0
+
 
 def default_solver(energy: Energy, y: Tensor) -> LowerSolver:
     """The method that fits what the energy declares; looks at the first sample's Hessian only.
 
     1. Quadratic with a direct solve: :class:`ClosedForm`.
-    2. Hessians with a direct solve or a preconditioner, or in closed form: :class:`NewtonCG`.
-    3. Gradients only, with a known Lipschitz constant: :class:`NesterovGradient`; without: :class:`LBFGS`.
+    2. Another energy with a direct solve: :class:`NewtonCG`.
+    3. Well conditioned, L/mu <= 200: :class:`NesterovGradient`.
+    4. Hessians with a preconditioner or in closed form: :class:`NewtonCG`.
+    5. Gradients only, with a known Lipschitz constant: :class:`NesterovGradient`; without: :class:`LBFGS`.
 
     Args:
         energy: the energy at its current theta.
@@ -44,6 +49,9 @@ def _choose(energy: Energy, y: Tensor) -> tuple[LowerSolver, str]:
             if is_quadratic(curvature):
                 return ClosedForm(), "the energy is quadratic and its Hessian offers a direct solve"
             return NewtonCG(), "the Hessian offers a direct solve"
+        mu, smoothness = curvature.strong_convexity.per_sample(first), curvature.smoothness.per_sample(first)
+        if curvature.smoothness.known and bool((smoothness <= _MILD * mu).all()):
+            return NesterovGradient(), f"the energy is well conditioned (L/mu = {float((smoothness / mu).max()):.3g})"
         if hessian.preconditioner() is not None:
             return NewtonCG(), "the Hessian offers products and a preconditioner"
     if type(energy).hessian is not Energy.hessian:
