@@ -19,6 +19,7 @@ from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, Matr
 from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
 from bilearn.run_records import encode
 from bilearn.solution import Solution, Tolerance
+from bilearn.status import Status
 from bilearn.variational import VariationalEnergy
 
 WEIGHTS = "model.safetensors"
@@ -37,7 +38,8 @@ class LearnedModel:
     Attributes:
         energy: the energy with its learned parameters.
         description: what ``model.json`` says, with the keys of the caller of :func:`save_model`.
-        tolerance: accuracy of reconstructions; by default a certified distance of 1e-4 per pixel (root mean square).
+        tolerance: accuracy of reconstructions; a certified distance of 1e-4 per pixel (root mean square) if
+            None, or the best that the dtype can certify.
     """
 
     energy: VariationalEnergy
@@ -64,7 +66,8 @@ class LearnedModel:
             y: (B, ...) data.
             physics: another forward operator (deepinv physics, or any object with A and A_adjoint) for these data; the
                 one the model was saved with if None.
-            throw: raise where the tolerance is not reached.
+            throw: raise :class:`SolveError` where the tolerance is not reached; the floor of the dtype counts as reached
+                (``error`` says how far it is).
 
         Returns:
             Solution whose ``x`` holds the images and whose ``error`` bounds their distance to the exact minimizers.
@@ -72,7 +75,8 @@ class LearnedModel:
         energy = self.energy if physics is None else self.with_operator(physics).energy
         y = y.to(self.dtype)
         tolerance = reconstruction_tolerance(energy, y) if self.tolerance is None else self.tolerance
-        return minimize(energy, y, tolerance=tolerance, throw=throw)
+        solution = minimize(energy, y, tolerance=tolerance, throw=False)
+        return solution.raise_for_status() if throw and not reached(solution) else solution
 
     def with_operator(self, physics: Any) -> LearnedModel:
         """The same fidelity and regularizer (shared) with another forward operator."""
@@ -85,6 +89,11 @@ class LearnedModel:
     def dtype(self) -> torch.dtype:
         """Dtype of images, as learned with."""
         return torch.float32 if self.description.get("dtype") == "float32" else torch.float64
+
+
+def reached(solution: Solution) -> bool:
+    """Whether every sample met its tolerance or came as close as its dtype can certify."""
+    return bool(((solution.status == Status.CONVERGED) | (solution.status == Status.FLOOR)).all())
 
 
 def prepare_operator(physics: Any, image_shape: tuple[int, ...] | None, dtype: torch.dtype) -> ForwardOperator:
@@ -324,6 +333,8 @@ def _describe_operator(operator: ForwardOperator) -> tuple[dict[str, Any], dict[
         return {"kind": "fourier-blur", "shape": list(operator.shape)}, {"operator.parts": operator.parts}
     if isinstance(operator, MatrixOperator):
         shapes = {"image_shape": list(operator.image_shape), "data_shape": list(operator.data_shape)}
+        if operator.matrix.layout == torch.strided:
+            return {"kind": "dense-matrix", **shapes}, {"operator.matrix": operator.matrix}
         entries = operator.matrix.to_sparse_coo().coalesce()
         size = list(operator.matrix.shape)
         return {"kind": "matrix", "size": size, **shapes}, {
@@ -343,6 +354,8 @@ def _build_operator(entry: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         operator = FourierBlur(torch.ones(*parts.shape[: -axes - 1], *[1] * axes), tuple(entry["shape"]))
         operator.load_state_dict({"parts": parts})
         return operator
+    if entry["kind"] == "dense-matrix":
+        return MatrixOperator(tensors["operator.matrix"], tuple(entry["image_shape"]), tuple(entry["data_shape"]))
     if entry["kind"] == "matrix":
         values = tensors["operator.values"]
         matrix = torch.sparse_coo_tensor(

@@ -17,7 +17,7 @@ from bilearn.data.write import FORMATS, write_image
 from bilearn.experiment.evaluation import fit_operator
 from bilearn.experiment.load import parse_value
 from bilearn.experiment.messages import ConfigError
-from bilearn.model import LearnedModel, load_model, reconstruction_tolerance
+from bilearn.model import LearnedModel, load_model, reached, reconstruction_tolerance
 from bilearn.operators import Mask, MatrixOperator
 from bilearn.solution import Solution
 from bilearn.status import Status
@@ -135,12 +135,12 @@ def _solve(model: LearnedModel, pixels: Tensor, accuracy: float) -> tuple[Soluti
 
 
 def _line(name: str, target: Path, solution: Solution) -> Line:
-    reached = solution.converged
+    met = reached(solution)
     if bool(torch.isfinite(solution.error).all()):
         per_pixel = float(solution.error.max()) / solution.x[0].numel() ** 0.5
         word = "certified" if solution.certified else "estimated, not certified:"
         proof = f"{word} within {per_pixel:.1e} per pixel of the exact minimizer"
     else:
         proof = f"gradient norm {float(solution.gradient_norm.max()):.1e}, distance to the minimizer unknown"
-    status = "" if reached else f"; {Status(int(solution.status[0]))}"
-    return Line(f"{name} -> {target}  ({proof}{status})", reached)
+    status = "" if solution.converged else f"; {Status(int(solution.status[0]))}"
+    return Line(f"{name} -> {target}  ({proof}{status})", met)
