@@ -91,7 +91,7 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
 
     initial_radius: float = 1.0
     max_radius: float = 2.0
-    gradient_accuracy: float = 0.1
+    gradient_accuracy: float = 0.01
     model_accuracy: float = 0.25
     value_accuracy: float = 0.1
     acceptance: float = 1e-3

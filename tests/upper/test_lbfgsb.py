@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+import pickle
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from synthetic_oracles import FLAT_TAIL, FREUDENSTEIN_ROTH, ROSENBROCK
+
+from bilearn.upper import LBFGSB, UpperStatus, run
+from bilearn.upper.scipy_session import Query, SciPySession
+
+
+def threads() -> list[str]:
+    """Names of the live SciPy threads; a thread that has been told to end gets a moment to do so."""
+    for _ in range(200):
+        alive = [t.name for t in threading.enumerate() if t.name == "bilearn-l-bfgs-b"]
+        if not alive:
+            break
+        time.sleep(0.01)
+    return alive
+
+
+def test_same_points_as_scipy() -> None:
+    oracle, points = FREUDENSTEIN_ROTH.oracle(), []
+    run(LBFGSB(), oracle)
+
+    def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
+        points.append(x.tolist())
+        answer = FREUDENSTEIN_ROTH.oracle().hypergradient(torch.from_numpy(x))
+        assert answer.gradient is not None
+        return answer.value, answer.gradient.numpy()
+
+    box = list(zip(oracle.parameters.lower.tolist(), oracle.parameters.upper.tolist(), strict=True))
+    options = {"ftol": 0.0, "gtol": 0.0, "maxcor": 10}
+    minimize(fun, FREUDENSTEIN_ROTH.start, jac=True, method="L-BFGS-B", bounds=box, options=options)
+    assert len(oracle.visited()) > 5
+    assert oracle.visited() == points[: len(oracle.visited())]
+
+
+def test_one_step_is_one_accepted_iterate() -> None:
+    oracle, optimizer = ROSENBROCK.oracle(), LBFGSB()
+    state = optimizer.init(oracle, oracle.parameters.get())
+    for k in range(1, 4):
+        following = optimizer.step(oracle, state)
+        assert following.iteration == k
+        assert following.current.value < state.current.value
+        assert following.log[: len(state.log)] == state.log
+        state = following
+    assert len(threads()) == 1
+    optimizer.release()
+    assert threads() == []
+
+
+def test_thread_ends_with_the_run_and_with_an_error() -> None:
+    run(LBFGSB(), ROSENBROCK.oracle(), max_steps=3)
+    assert threads() == []
+    oracle = ROSENBROCK.oracle()
+
+    def broken(theta: torch.Tensor) -> bool:
+        if len(oracle.asked) == 5:
+            raise RuntimeError("oracle failed")
+        return False
+
+    oracle.fails_at = broken
+    with pytest.raises(RuntimeError, match="oracle failed"):
+        run(LBFGSB(), oracle)
+    assert threads() == []
+
+
+def test_thread_ends_with_its_optimizer() -> None:
+    oracle, optimizer = ROSENBROCK.oracle(), LBFGSB()
+    optimizer.step(oracle, optimizer.init(oracle, oracle.parameters.get()))
+    assert len(threads()) == 1
+    del optimizer
+    gc.collect()
+    assert threads() == []
+
+
+def test_optimizer_with_a_waiting_thread_can_be_copied() -> None:
+    oracle, optimizer = ROSENBROCK.oracle(), LBFGSB(memory=5)
+    state = optimizer.step(oracle, optimizer.init(oracle, oracle.parameters.get()))
+    expected = optimizer.step(oracle, state).current.theta
+    for other in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert other == optimizer
+        assert torch.equal(other.step(oracle, state).current.theta, expected)
+        other.release()
+    optimizer.release()
+
+
+def test_replay_asks_the_oracle_nothing() -> None:
+    oracle = ROSENBROCK.oracle()
+    state = run(LBFGSB(), oracle, max_steps=3)
+    asked = len(oracle.asked)
+    following = LBFGSB().step(oracle, dataclasses.replace(state, status=UpperStatus.RUNNING))
+    assert len(oracle.asked) - asked == following.evaluations - state.evaluations
+
+
+def test_run_of_another_kind_is_refused() -> None:
+    oracle = ROSENBROCK.oracle()
+    state = run(LBFGSB(), oracle, max_steps=4)
+    point, value, gradient = state.log[1]
+    log = (state.log[0], (point + 1e-3, value, gradient), *state.log[2:])
+    with pytest.raises(RuntimeError, match="SciPy departs from it after 0 of 4 steps"):
+        run(LBFGSB(), oracle, state=dataclasses.replace(state, log=log))
+    assert threads() == []
+
+
+def test_scipy_sees_the_refined_differences() -> None:
+    """A value that changed after SciPy was told it shifts all later ones."""
+    oracle = ROSENBROCK.oracle("mixed", sloppy=0.5)
+    state = run(LBFGSB(), oracle, max_steps=200)
+    assert state.shift != 0.0
+    (told,) = [v for p, v, _ in state.log if torch.equal(p, state.current.theta)]
+    assert told == pytest.approx(state.current.value + state.shift, rel=1e-12)
+    assert abs(told - oracle.exact(state.current.theta)) > 10 * state.current.bound
+
+
+def test_long_steps_in_logarithms_are_cut_without_asking() -> None:
+    oracle = FLAT_TAIL.oracle()
+    state = run(LBFGSB(max_step=0.5), oracle)
+    assert state.best.value == pytest.approx(FLAT_TAIL.optimum, rel=1e-6)
+    assert len(state.log) > len(oracle.asked)
+    accepted: list[torch.Tensor] = []
+    run(LBFGSB(max_step=0.5), FLAT_TAIL.oracle(), callback=lambda s: accepted.append(s.current.theta))
+    moves = torch.stack(accepted).diff(dim=0).abs()
+    assert 0.3 < float(moves[:, :2].max()) <= 0.5
+
+
+def test_memory_and_line_search_limit_matter() -> None:
+    visited = []
+    for options in ({}, {"memory": 1}, {"line_search_steps": 1}):
+        oracle = FREUDENSTEIN_ROTH.oracle()
+        state = run(LBFGSB(**options), oracle)
+        visited.append(oracle.visited())
+    assert visited[1] != visited[0]
+    assert len(visited[2]) < len(visited[0])
+    assert state.status is UpperStatus.NO_PROGRESS
+
+
+def test_session_reports_what_scipy_raises() -> None:
+    session = SciPySession(np.zeros(2), np.ones(2), -np.ones(2), 5, 20)
+    with pytest.raises(ValueError):
+        session.next()
+    session.close()
+    session = SciPySession(np.zeros(2), -np.ones(2), np.ones(2), 5, 20)
+    event = session.next()
+    assert isinstance(event, Query)
+    assert event.point.tolist() == [0.0, 0.0]
+    session.close()
+    assert threads() == []
