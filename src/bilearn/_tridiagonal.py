@@ -60,7 +60,7 @@ def _chained_lapack(diag: Tensor, off: Tensor, rhs: Tensor) -> Tensor:
     # in place on this copy
     columns = rhs.reshape(-1, batch * n).clone().numpy().T
     _, _, q, info = _ptsv(rhs.dtype)(d, e, columns, overwrite_e=True, overwrite_b=True)
-    if (info != 0 or not np.isfinite(q).all()) and batch > 1:
+    if (info != 0 or not np.isfinite(q.sum())) and batch > 1:
         parts = [_chained_lapack(diag[i : i + 1], off[i : i + 1], rhs[..., i : i + 1, :]) for i in range(batch)]
         return torch.cat(parts, dim=-2)
     if info != 0:

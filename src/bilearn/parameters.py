@@ -106,7 +106,7 @@ class _Natural(nn.Module):
         self._reference = (reference.dtype, reference.device, reference.shape)
 
     def forward(self, original: Tensor) -> Tensor:
-        return self.coordinate(original)
+        return self.coordinate.forward(original)
 
     def right_inverse(self, value: Tensor | float) -> Tensor:
         dtype, device, shape = self._reference

@@ -128,7 +128,7 @@ def _loop(method: LowerSolver, full: LowerProblem, start: Tensor, tolerance: Tol
         attention = open_ & (near if stalled is None else near | stalled)
         regular = looks % _ROUNDING_EVERY == 0 or taken >= max_steps
         if regular or bool(attention.any()):
-            fresh = full.energy.rounding(state.x, problem.y)
+            fresh = allowance if looks == 0 else full.energy.rounding(state.x, problem.y)
             allowance = fresh if regular else torch.where(attention, fresh, allowance)
             code = _codes(norm, fresh, goal, stalled)
             ended = open_ if taken >= max_steps else open_ & (code != Status.MAX_STEPS)
