@@ -7,12 +7,12 @@ import torch
 
 from bilearn.callbacks import Callback
 from bilearn.checkpoint import CheckpointError
+from bilearn.fidelities import LeastSquares
 from bilearn.learner import Learner
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.regularizers import SmoothedTV
 from bilearn.run_directory import RunDirectory
 from bilearn.upper import LBFGSB, GaussNewton, RandomSearch, TorchOptimizer, UpperStatus
-from bilearn.fidelities import LeastSquares
 from bilearn.variational import VariationalEnergy
 
 

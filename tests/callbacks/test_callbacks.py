@@ -6,7 +6,11 @@ from bilearn.callbacks.csv_history import flatten
 ROWS = [
     {"evaluation": 1, "value": 2.5, "parameters": {"alpha": 0.1, "map": {"min": 0.0, "max": 1.0, "mean": 0.5}}},
     {"evaluation": 2, "value": 1.5, "parameters": {"alpha": 0.2, "map": {"min": 0.1, "max": 0.9, "mean": 0.4}}},
-    {"evaluation": 3, "value": float("inf"), "parameters": {"alpha": 0.3, "map": {"min": 0.1, "max": 0.9, "mean": 0.4}}},
+    {
+        "evaluation": 3,
+        "value": float("inf"),
+        "parameters": {"alpha": 0.3, "map": {"min": 0.1, "max": 0.9, "mean": 0.4}},
+    },
 ]
 
 

@@ -13,7 +13,26 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
-CLAIMS: dict[str, Callable[[dict[str, Any]], bool]] = {}
+
+def certificates_hold(results: dict[str, Any]) -> bool:
+    slack = 2e-11  # the comparison itself is accurate to 1e-11
+    pairs = [(distance, bound) for points in results["curves"].values() for _, distance, bound in points]
+    return all(distance <= bound + slack for distance, bound in pairs) and len(pairs) > 30
+
+
+def bounds_hold(results: dict[str, Any]) -> bool:
+    slack = results["reference"].gradient_bound
+    pairs = [(error, bound) for points in results["curves"].values() for _, error, bound in points]
+    return all(error <= bound + slack for error, bound in pairs) and len(pairs) > 15
+
+
+CLAIMS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "certified_reconstruction": certificates_hold,
+    "compare_hypergradients": bounds_hold,
+    "differentiable_reconstruction": lambda r: r["losses"][-1] < 0.5 * r["losses"][0],
+    "learn_tv_denoising": lambda r: r["final"].certified and r["final"].upper < r["objective"].value(r["first"]).lower,
+    "own_operator": lambda r: min(r["gains"]) > 5,
+}
 
 
 def test_every_example_has_a_claim_a_figure_and_a_place_in_the_gallery() -> None:

@@ -84,9 +84,10 @@ class SyntheticOracle:
         assert accuracy is None or accuracy > 0
         self.asked.append((kind, theta.clone(), accuracy))
         self.cost.gradients += 1
-        point = theta.double()
-        residual = self.problem.residual(point)
-        jacobian = torch.func.jacfwd(self.problem.residual)(point)
+        point = theta.double().requires_grad_(True)
+        tracked = self.problem.residual(point)
+        jacobian = torch.stack([torch.autograd.grad(r, point, retain_graph=True)[0] for r in tracked])
+        point, residual = point.detach(), tracked.detach()
         value, gradient = float(residual.square().sum()), 2 * jacobian.T @ residual
         if self.fails_at(theta):
             value, gradient = math.nan, torch.full_like(gradient, math.nan)
@@ -184,7 +185,7 @@ FLAT_TAIL = Problem(
 
 UNBOUNDED = Problem(
     "unbounded coordinates",
-    lambda t: torch.stack([t[0] - 3, 2 * (t[1] + 1), torch.ones_like(t[0]), t[0] * t[1] + 3]),
+    lambda t: torch.stack([t[0] - 3, 2 * (t[1] + 1), t[0] * 0 + 1, t[0] * t[1] + 3]),
     [Identity(), Identity()],
     [0.0, 0.0],
     1.0,

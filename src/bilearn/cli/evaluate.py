@@ -24,9 +24,9 @@ def evaluate(
 
     [bold]Examples[/bold]
 
-      bilearn evaluate runs/denoise-photos-001                              the test images of the run
+      bilearn evaluate runs/my-001
 
-      bilearn evaluate runs/denoise-photos-001 --images photos --crop 256   other images
+      bilearn evaluate runs/my-001 --images photos --crop 256
     """
     from bilearn.cli.tables import metric_table, write_csv
     from bilearn.run_directory import RunDirectory

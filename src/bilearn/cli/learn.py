@@ -34,15 +34,15 @@ def learn(
 
     [bold]Examples[/bold]
 
-      bilearn learn denoise-photos                              a recipe that ships with bilearn
+      bilearn learn denoise-photos
 
-      bilearn learn denoise-photos --set noise.sigma=0.2        the same at another noise level
+      bilearn learn denoise-photos --set noise.sigma=0.2
 
-      bilearn learn my.toml -o runs/mine --threads 4            your own configuration
+      bilearn learn my.toml -o runs/mine --threads 4
 
-    To learn from your own images, copy a recipe and name their folder:
+    To learn from your own images, copy a recipe, write folder = "path/to/images" into its section \\[data], and run it:
 
-      bilearn recipes denoise-photos > my.toml                  then write  folder = "path/to/images"  in [data]
+      bilearn recipes denoise-photos > my.toml
 
     Ctrl-C ends the run in order: model and report of what was learned so far are written, and 'bilearn resume'
     continues it.
@@ -54,6 +54,8 @@ def learn(
     config = load_config(target, overrides)
 
     from bilearn.cli.session import new_directory, run_and_report
+    from bilearn.experiment.session import build
 
+    experiment = build(config)
     directory = new_directory(output or config.run.output, config.name, overwrite)
-    run_and_report(config, directory, quiet=quiet)
+    run_and_report(experiment, directory, quiet=quiet)

@@ -18,13 +18,13 @@ from bilearn.cli.resume import resume
 EPILOG = """\
 [bold]Examples[/bold]
 
-  bilearn learn denoise-photos                    run a recipe that ships with bilearn
+  bilearn learn denoise-photos                   run a recipe
 
-  bilearn recipes denoise-photos > my.toml        copy its configuration, then edit it
+  bilearn recipes denoise-photos > my.toml       copy it, then edit it
 
-  bilearn learn my.toml --set noise.sigma=0.2     run your own
+  bilearn learn my.toml --set noise.sigma=0.2    run your own
 
-  bilearn reconstruct runs/my-001 noisy/*.png     use the learned model
+  bilearn reconstruct runs/my-001 noisy/*.png    use the learned model
 
 Exit codes: 0 success, 1 failed run, 2 wrong input, 130 interrupted.
 """

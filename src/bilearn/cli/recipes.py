@@ -16,9 +16,11 @@ def recipes(
 
     [bold]Examples[/bold]
 
-      bilearn recipes                              list them
+      bilearn recipes
 
-      bilearn recipes denoise-photos > my.toml     copy one, then edit it and run: bilearn learn my.toml
+      bilearn recipes denoise-photos > my.toml
+
+      bilearn learn my.toml
     """
     from bilearn.experiment.load import load_config, recipe_names, recipe_text
 

@@ -22,12 +22,13 @@ def resume(
 
     [bold]Examples[/bold]
 
-      bilearn resume runs/denoise-photos-001                    after Ctrl-C or a crash
+      bilearn resume runs/my-001                    after Ctrl-C or a crash
 
-      bilearn resume runs/denoise-photos-001 --max-steps 100    go on after the step limit
+      bilearn resume runs/my-001 --max-steps 100    after the step limit
     """
     from bilearn.cli.session import run_and_report
     from bilearn.experiment.load import parse_config
+    from bilearn.experiment.session import build
     from bilearn.run_directory import CONFIG, RunDirectory
 
     directory = RunDirectory.open(run)
@@ -37,4 +38,4 @@ def resume(
     limits = {"run.max_steps": max_steps, "run.seconds": seconds}
     overrides = [f"{key}={value}" for key, value in limits.items() if value is not None]
     config = parse_config(source.read_text(encoding="utf-8"), str(source), run.name, overrides)
-    run_and_report(config, directory, resume=True, quiet=quiet)
+    run_and_report(build(config), directory, resume=True, quiet=quiet)

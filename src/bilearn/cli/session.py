@@ -10,8 +10,7 @@ from rich.console import Console
 
 from bilearn.cli.errors import FAILED, INTERRUPTED
 from bilearn.cli.progress import ProgressDisplay
-from bilearn.experiment.schema import ExperimentConfig
-from bilearn.experiment.session import learn
+from bilearn.experiment.session import Experiment, learn
 from bilearn.report import print_summary, write_report
 from bilearn.run_directory import RunDirectory
 from bilearn.upper.optimizer import UpperStatus
@@ -36,12 +35,12 @@ def new_directory(output: str | Path | None, name: str, overwrite: bool) -> RunD
 
 
 def run_and_report(
-    config: ExperimentConfig, directory: RunDirectory, resume: bool = False, quiet: bool = False
+    experiment: Experiment, directory: RunDirectory, resume: bool = False, quiet: bool = False
 ) -> None:
     """Learn, write the report, print the summary; exit with 1 if learning failed and with 130 after Ctrl-C."""
     console = Console()
     display = [] if quiet else [ProgressDisplay(Console(stderr=True))]
-    learned = learn(config, directory, display, resume)
+    learned = learn(experiment, directory, display, resume)
     write_report(directory.path)
     print_summary(directory.path, console)
     if learned.status is UpperStatus.INTERRUPTED:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bilearn.run_records import ImageRow
 
-_LABELS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+_LABELS = {"psnr": "PSNR", "ssim": "SSIM"}
 _DIGITS = {"psnr": 2, "ssim": 4}
 
 
@@ -22,7 +22,7 @@ def columns(rows: Sequence[ImageRow]) -> list[tuple[str, str]]:
 
 
 def metric_table(rows: Sequence[ImageRow], console: Console | None = None) -> None:
-    """Print one line per image and the mean with the standard deviation."""
+    """Print one line per image, the mean and the standard deviation."""
     found = columns(rows)
     table = Table("image")
     for metric, stage in found:
@@ -30,12 +30,9 @@ def metric_table(rows: Sequence[ImageRow], console: Console | None = None) -> No
     for row in rows:
         table.add_row(row.name, *(_figure(metric, row.figures[metric][stage]) for metric, stage in found))
     table.add_section()
-    cells = []
-    for metric, stage in found:
-        values = [row.figures[metric][stage] for row in rows]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        cells.append(f"{_figure(metric, statistics.fmean(values))} ± {_figure(metric, spread)}")
-    table.add_row("mean ± std", *cells)
+    values = [(metric, [row.figures[metric][stage] for row in rows]) for metric, stage in found]
+    table.add_row("mean", *(_figure(metric, statistics.fmean(v)) for metric, v in values))
+    table.add_row("std", *(_figure(metric, statistics.stdev(v) if len(v) > 1 else 0.0) for metric, v in values))
     out = console or Console()
     out.print(table, soft_wrap=not out.is_terminal)
 

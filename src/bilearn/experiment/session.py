@@ -20,6 +20,7 @@ from bilearn.experiment.build_model import build_energy, build_loss, build_penal
 from bilearn.experiment.environment import environment
 from bilearn.experiment.evaluate import StageResult, image_sets, metric_rows, reconstruct_stage, statistics
 from bilearn.experiment.load import to_toml
+from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.schema import ExperimentConfig
 from bilearn.history import bounded, plain
 from bilearn.learner import Learned, Learner
@@ -62,6 +63,7 @@ def build(config: ExperimentConfig) -> Experiment:
     Raises:
         DataError, ConfigError: one sentence on what does not fit.
     """
+    _check_device(config.run.device)
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     data = build_data(config)
@@ -88,18 +90,27 @@ def build(config: ExperimentConfig) -> Experiment:
     return Experiment(config, data, energy, training, validation, optimizer)
 
 
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=torch.device(name))
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"run.device: found '{name}', which torch cannot use here ({str(error).splitlines()[0]}); try 'cpu'"
+        ) from None
+
+
 def learn(
-    config: ExperimentConfig, directory: RunDirectory, callbacks: Sequence[Callback] = (), resume: bool = False
+    experiment: Experiment, directory: RunDirectory, callbacks: Sequence[Callback] = (), resume: bool = False
 ) -> Learned:
     """Run an experiment and leave a complete run directory, also when it is interrupted or fails to converge.
 
-    1. Build everything; write the resolved configuration and the environment.
+    1. Write the resolved configuration and the environment.
     2. Learn, with records and checkpoints.
     3. Evaluate the objective at the answer to ``run.final_accuracy``; reconstruct the test images with the start and the
        learned parameters; write model, metrics, pictures and summary.
 
     Args:
-        config: the configuration.
+        experiment: what :func:`build` made of a configuration.
         directory: where everything is written.
         callbacks: watchers.
         resume: continue from the last checkpoint of ``directory``.
@@ -107,7 +118,7 @@ def learn(
     Returns:
         The result; ``status`` says how it ended.
     """
-    experiment = build(config)
+    config = experiment.config
     if not resume:
         directory.write_config(to_toml(config))
         directory.write_environment(environment(config.run.seed, config.run.device, config.run.dtype))
