@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
-from bilearn.curvature import UNKNOWN_UPPER, Constant, Curvature
+from bilearn.curvature import Constant, Curvature
 from bilearn.fidelities.fidelity import Fidelity
 from bilearn.parameters import Log10, is_learned, learnable
 
@@ -77,12 +77,13 @@ class ResidualFidelity(Fidelity):
         return (self.weight.to(z.dtype) * self.bend(z - y, self.scale.to(z.dtype))).expand_as(z)
 
     def curvature(self, y: Tensor) -> Curvature:
-        """Constants of rho times the largest weight."""
+        """Constants of rho times the largest weight; (proved) infinity where a derivative jumps."""
         top, scale = self.weight.max(), self.scale
-        third = UNKNOWN_UPPER if self.third_max is None else Constant(top * self.third_max / scale)
+        jumps = Constant(torch.full_like(top, torch.inf))
+        third = jumps if self.third_max is None else Constant(top * self.third_max / scale)
         cross: Constant = Constant(LN10 * top if is_learned(self, "weight") else torch.zeros_like(top))
         if is_learned(self, "scale"):
-            cross = UNKNOWN_UPPER if self.scale_slope is None else cross + Constant(LN10 * top * self.scale_slope)
+            cross = jumps if self.scale_slope is None else cross + Constant(LN10 * top * self.scale_slope)
         return Curvature(Constant(top * self.second_min), Constant(top), third, cross)
 
 

@@ -79,5 +79,12 @@ class FiniteDifferences(HypergradientEstimator):
                 vector.set(theta)
             losses, low, high = loss_interval(loss, center, target)
             gradient = torch.stack(slopes).to(vector.device, vector.dtype)
-        failed = "" if _batch.size(y) == 0 or bool(torch.isfinite(gradient).all()) else "a non-finite value appeared"
-        return Hypergradient(losses, low, high, gradient, UNKNOWN_BOUND, False, center, None, None, failed, cost)
+        message = ""
+        if _batch.size(y) and not bool(torch.isfinite(gradient).all()):
+            message = "a non-finite value appeared"
+        elif accuracy is not None:
+            message = (
+                f"the requested gradient accuracy {accuracy:.3g} cannot be certified: the truncation error of the "
+                "differences is unknown"
+            )
+        return Hypergradient(losses, low, high, gradient, UNKNOWN_BOUND, False, center, None, None, message, cost)

@@ -144,8 +144,8 @@ def _sample_vjp(energy: Energy, x: Tensor, y: Tensor, v: Tensor, vector: Paramet
     rows = []
     for i in range(_batch.size(x)):
         one = torch.tensor([i], device=x.device)
-        parts = (_batch.select(t, one) for t in (x, y, v))
-        rows.append(vector.flatten(energy.cross_vjp(*parts, vector.parameters)))
+        alone_x, alone_y, alone_v = (_batch.select(t, one) for t in (x, y, v))
+        rows.append(vector.flatten(energy.cross_vjp(alone_x, alone_y, alone_v, vector.parameters)))
     return torch.stack(rows)
 
 

@@ -75,16 +75,18 @@ def _newton_direction(matrix: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _halved(energy: Energy, y: Tensor, x: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    value = energy(x, y)
+    value, decrease, norm = energy(x, y), 1e-4 * _batch.dot(gradient, direction), _batch.norm(gradient)
     step = torch.ones_like(value)
+    trial = x + direction
+    slope = energy.grad(trial, y)
     for _ in range(40):
-        trial = x + _batch.expand(step, x) * direction
-        slope = energy.grad(trial, y)
-        bad = energy(trial, y) > value + 1e-4 * step * _batch.dot(gradient, direction) + 1e-13 * value.abs()
-        bad = bad & (_batch.norm(slope) >= _batch.norm(gradient))
+        bad = energy(trial, y) > value + step * decrease + 1e-13 * value.abs()
+        bad = bad & (_batch.norm(slope) >= norm)
         if not bool(bad.any()):
             break
         step = torch.where(bad, 0.5 * step, step)
+        trial = x + _batch.expand(step, x) * direction
+        slope = energy.grad(trial, y)
     return trial, slope
 
 
