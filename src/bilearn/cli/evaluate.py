@@ -39,7 +39,7 @@ def evaluate(
         if not rows:
             raise FileNotFoundError(f"{directory.path}: holds no metrics; the run is not finished, resume it first")
     else:
-        from bilearn.experiment.evaluation import evaluate_folder
+        from bilearn.experiment.new_images import evaluate_folder
 
         rows = evaluate_folder(directory.path, images, crop, seed)
     metric_table(rows)

@@ -14,9 +14,9 @@ from torch import Tensor
 from bilearn.data import DataError, list_images, read_image, to_gray
 from bilearn.data.files import PICTURES
 from bilearn.data.write import FORMATS, write_image
-from bilearn.experiment.evaluation import fit_operator
 from bilearn.experiment.load import parse_value
 from bilearn.experiment.messages import ConfigError
+from bilearn.experiment.new_images import fit_operator
 from bilearn.model import LearnedModel, load_model, reached, reconstruction_tolerance
 from bilearn.operators import Mask, MatrixOperator
 from bilearn.solution import Solution

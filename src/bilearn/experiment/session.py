@@ -18,10 +18,10 @@ from bilearn.experiment.build_data import Pairs, ProblemData, build_data
 from bilearn.experiment.build_learning import build_estimator, build_optimizer, build_solver
 from bilearn.experiment.build_model import build_energy, build_loss, build_penalty
 from bilearn.experiment.environment import environment
-from bilearn.experiment.evaluate import StageResult, image_sets, metric_rows, reconstruct_stage, statistics
 from bilearn.experiment.load import to_toml
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.schema import ExperimentConfig
+from bilearn.experiment.stages import StageResult, image_sets, metric_rows, reconstruct_stage, statistics
 from bilearn.history import bounded, plain
 from bilearn.learner import Learned, Learner
 from bilearn.lower.default import explain_default

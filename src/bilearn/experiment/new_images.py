@@ -14,8 +14,8 @@ from bilearn.data import NamedImage, read_folder, stack
 from bilearn.experiment.build_data import Pairs, add_noise, prepare
 from bilearn.experiment.build_physics import build_operator
 from bilearn.experiment.data_schema import DataConfig, NoiseConfig, PhysicsConfig
-from bilearn.experiment.evaluate import StageResult, metric_rows, reconstruct_stage
 from bilearn.experiment.messages import ConfigError
+from bilearn.experiment.stages import StageResult, metric_rows, reconstruct_stage
 from bilearn.model import LearnedModel, load_model
 from bilearn.run_records import ImageRow
 
