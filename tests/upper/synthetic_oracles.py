@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bilearn.evaluation import Evaluation
 from bilearn.parameters import Coordinate, Identity, Log10, ParameterVector, learnable
+from bilearn.penalties import PenaltyTerms
 from bilearn.solution import Cost
 
 Residual = Callable[[Tensor], Tensor]
@@ -72,6 +74,16 @@ class SyntheticOracle:
 
     def gauss_newton(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         return self._answer("gauss_newton", theta, accuracy)
+
+    def penalty_terms(self, theta: Tensor) -> PenaltyTerms:
+        zero = torch.zeros_like(theta)
+        return PenaltyTerms(0.0, zero, torch.diag_embed(zero))
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        assert snapshot == {}
 
     def exact(self, theta: Tensor) -> float:
         return float(self.problem.residual(theta.double()).square().sum())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.parameters import ParameterVector
+from bilearn.penalties import PenaltyTerms
 from bilearn.solution import Cost
 
 
@@ -54,6 +55,18 @@ class Oracle(Protocol):
 
     def gauss_newton(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         """F, gradient and Gauss-Newton matrix from the Jacobian of the reconstructions (few parameters)."""
+        ...
+
+    def penalty_terms(self, theta: Tensor) -> PenaltyTerms:
+        """The exact part of F: value, gradient and positive semidefinite Hessian of the penalty, without a solve."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where the solves of the latest evaluation stopped: a tree of tensors."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Let the next solves start there."""
         ...
 
 
