@@ -151,6 +151,27 @@ class ReducedObjective:
         self.cost = Cost(**tree["cost"])
         self.evaluations = tree["evaluations"]
 
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of the latest reconstructions, to continue from later at the same theta or near it.
+
+        Each reconstruction was found at some theta; a method that returns to a point hands back its snapshot first, so
+        that the solves go on where they stopped there. Costs one copy of the reconstructions, no solve.
+        """
+        return self._warm.copy(("x", "theta"))
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Start the next solves from the reconstructions of a :meth:`snapshot`, which is not changed."""
+        self._warm.overwrite(snapshot)
+
+    def penalty_terms(self, theta: Tensor) -> PenaltyTerms:
+        """Exact value, gradient and positive semidefinite part of the Hessian of the penalty; no solve.
+
+        Args:
+            theta: (P,) coordinates, set in the energy.
+        """
+        self.parameters.set(theta)
+        return PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, True)
+
     def value(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         """F(theta) and an interval that contains it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -67,6 +68,20 @@ class WarmStarts:
         self._values = {kind: value.clone().to(device) for kind, value in tree["values"].items()}
         self._filled = {kind: rows.clone().to(device) for kind, rows in tree["filled"].items()}
         self._axes = dict(tree["axes"])
+
+    def copy(self, kinds: Sequence[str]) -> dict[str, Any]:
+        """Copies of the stored rows of some kinds, for :meth:`overwrite`."""
+        present = [kind for kind in kinds if kind in self._values]
+        return {
+            kind: {"values": self._values[kind].clone(), "filled": self._filled[kind].clone(), "axis": self._axes[kind]}
+            for kind in present
+        }
+
+    def overwrite(self, copy: dict[str, Any]) -> None:
+        """Replace the kinds of a :meth:`copy`, which is copied again; other kinds stay."""
+        for kind, rows in copy.items():
+            self._values[kind], self._filled[kind] = rows["values"].clone(), rows["filled"].clone()
+            self._axes[kind] = rows["axis"]
 
     def clear(self) -> None:
         """Forget everything."""
