@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bilearn.curvature import Curvature
 from bilearn.energy import Energy
 from bilearn.lower.closed_form import ClosedForm, is_quadratic
 from bilearn.lower.lbfgs import LBFGS
@@ -16,7 +17,7 @@ from bilearn.lower.solver import LowerSolver
 _MILD = 200.0
 
 
-def default_solver(energy: Energy, y: Tensor) -> LowerSolver:
+def default_solver(energy: Energy, y: Tensor, curvature: Curvature | None = None) -> LowerSolver:
     """The method that fits what the energy declares; looks at the first sample's Hessian only.
 
     1. Quadratic with a direct solve: :class:`ClosedForm`.
@@ -28,28 +29,29 @@ def default_solver(energy: Energy, y: Tensor) -> LowerSolver:
     Args:
         energy: the energy at its current theta.
         y: (B, ...) data.
+        curvature: ``energy.curvature(y)`` where the caller has it already.
     """
-    return _choose(energy, y)[0]
+    return _choose(energy, y, curvature)[0]
 
 
 def explain_default(energy: Energy, y: Tensor) -> str:
     """One sentence that says what :func:`default_solver` picks for these arguments and why."""
-    solver, reason = _choose(energy, y)
+    solver, reason = _choose(energy, y, None)
     return f"{solver.name}, because {reason}."
 
 
-def _choose(energy: Energy, y: Tensor) -> tuple[LowerSolver, str]:
+def _choose(energy: Energy, y: Tensor, known: Curvature | None) -> tuple[LowerSolver, str]:
     if y.shape[0] == 0:
         return LBFGS(), "there are no samples to solve"
     with torch.no_grad():
         first = y[:1].detach()
-        curvature = energy.curvature(first)
+        curvature = energy.curvature(y) if known is None else known
         hessian = energy.hessian(energy.start(first), first)
         if hessian.direct() is not None:
             if is_quadratic(curvature):
                 return ClosedForm(), "the energy is quadratic and its Hessian offers a direct solve"
             return NewtonCG(), "the Hessian offers a direct solve"
-        mu, smoothness = curvature.strong_convexity.per_sample(first), curvature.smoothness.per_sample(first)
+        mu, smoothness = curvature.strong_convexity.per_sample(y), curvature.smoothness.per_sample(y)
         if curvature.smoothness.known and bool((smoothness <= _MILD * mu).all()):
             return NesterovGradient(), f"the energy is well conditioned (L/mu = {float((smoothness / mu).max()):.3g})"
         if hessian.preconditioner() is not None:

@@ -67,8 +67,9 @@ def minimize(
             raise ValueError(
                 f"x0: found {start.shape[0]} samples for data y with {y.shape[0]}, expected the same number of samples"
             )
-        problem = LowerProblem(energy, y.detach(), energy.curvature(y), Cost())
-        method = default_solver(energy, y) if solver is None else solver
+        curvature = energy.curvature(y)
+        problem = LowerProblem(energy, y.detach(), curvature, Cost())
+        method = default_solver(energy, y, curvature) if solver is None else solver
         method.check(problem)
         limit = method.max_steps if max_steps is None else max_steps
         if limit < 0:
