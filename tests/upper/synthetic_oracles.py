@@ -96,7 +96,7 @@ class SyntheticOracle:
         assert accuracy is None or accuracy > 0
         self.asked.append((kind, theta.clone(), accuracy))
         self.cost.gradients += 1
-        point = theta.double().requires_grad_(True)
+        point = theta.double().clone().requires_grad_(True)
         tracked = self.problem.residual(point)
         jacobian = torch.stack([torch.autograd.grad(r, point, retain_graph=True)[0] for r in tracked])
         point, residual = point.detach(), tracked.detach()

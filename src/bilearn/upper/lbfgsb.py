@@ -144,7 +144,8 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
         while True:
             event = session.next()
             if isinstance(event, Accepted):
-                return self._accept(state, trial, scale)
+                point = objective.parameters.project(torch.from_numpy(event.point).to(state.current.theta))
+                return self._accept(state, trial if torch.equal(point, trial.theta) else None, scale)
             if isinstance(event, Ended):
                 return replace(state, status=UpperStatus.NO_PROGRESS)
             theta = objective.parameters.project(torch.from_numpy(event.point).to(state.current.theta))
@@ -185,7 +186,10 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
         )
         return verdict.trial, state, verdict.decided
 
-    def _accept(self, state: LBFGSBState, trial: Evaluation, scale: float) -> LBFGSBState:
+    def _accept(self, state: LBFGSBState, trial: Evaluation | None, scale: float) -> LBFGSBState:
+        """The state at the accepted point; SciPy's line search may give up on a point that is no better or was cut off."""
+        if trial is None or not trial.value <= state.current.value:
+            return replace(state, status=UpperStatus.NO_PROGRESS)
         status = UpperStatus.RUNNING
         if float((trial.theta - state.current.theta).abs().max()) <= self.step_tolerance:
             status = UpperStatus.SMALL_STEP
