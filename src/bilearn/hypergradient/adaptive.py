@@ -32,6 +32,7 @@ class Attempt:
         gauss_newton: (P, P) or None.
         cost: work of this attempt.
         goal_known: whether the linear solve knew which accuracy it was for.
+        proved: whether ``bound`` is a bound, not an estimate.
     """
 
     gradient: Tensor
@@ -40,6 +41,7 @@ class Attempt:
     gauss_newton: Tensor | None
     cost: Cost
     goal_known: bool = True
+    proved: bool = True
 
     @property
     def norm(self) -> float:
@@ -189,7 +191,7 @@ def _result(point: Point, attempt: Attempt, accuracy: float | None, cost: Cost) 
     losses, low, high = loss_interval(point.loss, point.lower, point.target)
     curvature = stage.energy.curvature(stage.y)
     constants = (curvature.strong_convexity, curvature.hessian_lipschitz, curvature.cross_lipschitz)
-    declared = point.cross.proved and all(c.declared for c in constants)
+    declared = attempt.proved and point.cross.proved and all(c.declared for c in constants)
     total = attempt.bound.total
     reached = math.isfinite(total) if accuracy is None else total <= accuracy
     notes = [] if reached or accuracy is None else [_missed(accuracy, total)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from bilearn import _batch
 from bilearn.hypergradient.adaptive import AdaptiveEstimator, Attempt, linear_tolerance
-from bilearn.hypergradient.bounds import adjoint_bound
+from bilearn.hypergradient.bounds import adjoint_bound, adjoint_estimate
 from bilearn.hypergradient.point import Point
 from bilearn.linear_systems import LinearMethod, solve_linear
 from bilearn.solution import Cost
@@ -23,6 +24,8 @@ class ImplicitHypergradient(AdaptiveEstimator):
 
     Args:
         linear: method of the adjoint system; the default of ``solve_linear`` if None.
+        error: "rigorous" for the bound of ``bounds.py``; "estimate" for the estimate there, which needs no Lipschitz
+            constants and asks far less of the lower level where they are large. Estimates are never called certified.
         relative, initial, fallback, max_rounds: see :class:`AdaptiveEstimator`.
 
     References:
@@ -31,11 +34,18 @@ class ImplicitHypergradient(AdaptiveEstimator):
     """
 
     linear: LinearMethod | None = None
+    error: Literal["rigorous", "estimate"] = "rigorous"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.error not in ("rigorous", "estimate"):
+            raise ValueError(f"ImplicitHypergradient.error: found {self.error!r}, expected 'rigorous' or 'estimate'")
 
     def attempt(self, point: Point, start: Tensor | None, goal: float | None) -> Attempt:
         """Solve A q = g to the residual its share of the accuracy allows, and assemble -B'q."""
         stage = point.stage
-        moved = stage.energy.column_variation(point.x, stage.y, point.lower.error)
+        proved = self.error == "rigorous"
+        moved = stage.energy.column_variation(point.x, stage.y, point.lower.error) if proved else 0.0
         sensitivity = (point.cross.norm + moved) / stage.mu
         tolerance = linear_tolerance(point, _batch.norm(point.slope), sensitivity, goal, self.fallback)
         adjoint = solve_linear(
@@ -44,12 +54,19 @@ class ImplicitHypergradient(AdaptiveEstimator):
         gradient, cost = adjoint_gradient(point, adjoint.x)
         cost.add(adjoint.cost)
         residual = adjoint.gradient_norm + adjoint.rounding
-        bound = adjoint_bound(point, adjoint.x, residual, point.lower.error)
-        return Attempt(gradient, bound, adjoint, None, cost, goal is not None)
+        if proved:
+            bound = adjoint_bound(point, adjoint.x, residual, point.lower.error)
+        else:
+            bound = adjoint_estimate(point, adjoint.x, residual, point.lower.error)
+            count = _batch.size(point.x)
+            cost.add(Cost(gradients=count, hessian_products=2 * count, cross_products=2 * count))
+        return Attempt(gradient, bound, adjoint, None, cost, goal is not None, proved)
 
     def lower_part(self, point: Point, attempt: Attempt, radius: float) -> float:
-        """See :meth:`AdaptiveEstimator.lower_part`."""
+        """See :meth:`AdaptiveEstimator.lower_part`; an estimate is taken as proportional to the radius."""
         assert attempt.linear is not None
+        if not attempt.proved:
+            return attempt.bound.lower * radius / point.stage.reached(point.lower)
         size = torch.full_like(point.stage.mu, radius)
         return adjoint_bound(point, attempt.linear.x, torch.zeros_like(size), size).lower
 
