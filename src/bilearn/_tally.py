@@ -12,7 +12,7 @@ from torch import Tensor
 from bilearn import _batch
 from bilearn.certified_loss import CertifiedLoss
 from bilearn.evaluation import Evaluation
-from bilearn.hypergradient import Hypergradient
+from bilearn.hypergradient import Hypergradient, missed_accuracy
 from bilearn.losses import UpperLoss
 from bilearn.penalties import PenaltyTerms
 from bilearn.solution import Cost
@@ -84,7 +84,10 @@ class Tally:
         self.certified &= result.certified
         self._add(result.losses, result.loss_lower, result.loss_upper, result.lower.x, result.lower.error, target)
         self.cost.add(result.cost)
-        self._say(result.message)
+        if result.message:
+            for solution in (result.lower, result.adjoint):
+                if solution is not None and not solution.converged:
+                    self._say(solution.describe())
 
     def _add(self, losses: Tensor, lower: Tensor, upper: Tensor, x: Tensor, error: Tensor, target: Tensor) -> None:
         self.done += _batch.size(target)
@@ -119,6 +122,9 @@ class Tally:
         slack = 8 * torch.finfo(torch.float64).eps * (abs(value) + abs(self.penalty.value))
         gram = None if self.gram is None or self.penalty.hessian is None else scale * self.gram + self.penalty.hessian
         finite = math.isfinite(value)
+        gradient_bound = math.inf if self.gradient is None else scale * self.gradient_bound
+        if self.gradient is not None and accuracy is not None and not gradient_bound <= accuracy:
+            self.messages.insert(0, missed_accuracy(accuracy, gradient_bound))
         return Evaluation(
             theta=self.theta.detach().clone(),
             value=value,
@@ -127,7 +133,7 @@ class Tally:
             losses=losses,
             penalty=self.penalty.value,
             gradient=self._total(),
-            gradient_bound=math.inf if self.gradient is None else scale * self.gradient_bound,
+            gradient_bound=gradient_bound,
             jacobian_gram=gram,
             residuals=torch.cat(self.residuals) if self.residuals else None,
             residual_bounds=errors if self.residuals else None,

@@ -2,7 +2,7 @@
 
 from bilearn.hypergradient.adaptive import AdaptiveEstimator
 from bilearn.hypergradient.argmin_layer import argmin_layer
-from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator
+from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator, missed_accuracy
 from bilearn.hypergradient.finite_differences import FiniteDifferences
 from bilearn.hypergradient.implicit import ImplicitHypergradient
 from bilearn.hypergradient.one_step import OneStep
@@ -20,4 +20,5 @@ __all__ = [
     "TangentHypergradient",
     "Unrolled",
     "argmin_layer",
+    "missed_accuracy",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from bilearn import _batch
 from bilearn.energy import Energy
 from bilearn.hypergradient.bounds import largest_radius
-from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator
+from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator, missed_accuracy
 from bilearn.hypergradient.lower_stage import LowerStage, loss_interval, stuck
 from bilearn.hypergradient.point import Point
 from bilearn.losses import UpperLoss
@@ -194,7 +194,7 @@ def _result(point: Point, attempt: Attempt, accuracy: float | None, cost: Cost) 
     declared = attempt.proved and point.cross.proved and all(c.declared for c in constants)
     total = attempt.bound.total
     reached = math.isfinite(total) if accuracy is None else total <= accuracy
-    notes = [] if reached or accuracy is None else [_missed(accuracy, total)]
+    notes = [] if reached or accuracy is None else [missed_accuracy(accuracy, total)]
     solves = (point.lower,) if attempt.linear is None else (point.lower, attempt.linear)
     if notes or not reached or accuracy is None:
         notes += [s.describe() for s in solves if not s.converged]
@@ -211,12 +211,3 @@ def _result(point: Point, attempt: Attempt, accuracy: float | None, cost: Cost) 
         "; ".join(notes),
         replace(cost),
     )
-
-
-def _missed(accuracy: float, bound: float) -> str:
-    if math.isinf(bound):
-        return (
-            f"the requested gradient accuracy {accuracy:.3g} cannot be certified: mu, a Lipschitz constant of the energy or "
-            "the smoothness of the loss is unknown"
-        )
-    return f"the requested gradient accuracy {accuracy:.3g} was not reached: the bound is {bound:.3g}"

@@ -117,10 +117,22 @@ def _certifiable(point: Point, radius: Tensor) -> bool:
 
 
 def largest_radius(part: Callable[[float], float], radius: float, goal: float, rounds: int = 12) -> float:
-    """A radius below ``radius`` at which the increasing function ``part`` is at most ``goal``, up to ``rounds`` trials."""
+    """A radius up to ``radius`` at which the increasing function ``part`` is at most ``goal``, up to ``rounds`` trials.
+
+    1. Shrink until it is, each time as if ``part`` were linear, which goes too far where it grows faster.
+    2. Then go back halfway, on a logarithmic scale, while less than half of ``goal`` is used.
+    """
+    fits, above = 0.0, 0.0
     for _ in range(rounds):
         value = part(radius)
         if value <= goal:
-            break
-        radius *= min(0.5, max(0.9 * goal / value, 1e-4)) if value < float("inf") else 0.1
-    return radius
+            fits = radius
+            if above == 0.0 or 2 * value >= goal:
+                break
+        else:
+            above = radius
+        if fits > 0.0:
+            radius = math.sqrt(fits * above)
+        else:
+            radius *= min(0.5, max(0.9 * goal / value, 1e-4)) if value < math.inf else 0.1
+    return fits if fits > 0.0 else radius

@@ -117,3 +117,13 @@ class HypergradientEstimator(ABC):
         Raises:
             ValueError: if shapes do not fit or a method cannot run on this energy.
         """
+
+
+def missed_accuracy(accuracy: float, bound: float) -> str:
+    """What to say when a gradient with this bound was asked for this accuracy."""
+    if math.isinf(bound):
+        return (
+            f"the requested gradient accuracy {accuracy:.3g} cannot be certified: mu, a Lipschitz constant of the energy or "
+            "the smoothness of the loss is unknown"
+        )
+    return f"the requested gradient accuracy {accuracy:.3g} was not reached: the bound is {bound:.3g}"
