@@ -21,16 +21,16 @@ from bilearn.variational import VariationalEnergy
 
 figure = sys.argv[1] if len(sys.argv) > 1 else "certified_reconstruction.png"
 
-truth = to_gray(photographs(["camera"])[0]).pixels[None, :, 64:160, 160:256]
+truth = to_gray(photographs(["camera"])[0]).pixels[None, :, 64:128, 176:240]
 noisy = add_gaussian_noise(truth, sigma=0.1, generator=torch.Generator().manual_seed(0))
 energy = VariationalEnergy(LeastSquares(), SmoothedTV(alpha=0.1, xi=1e-3, nu=0.01))
 exact = minimize(energy, noisy, NewtonCG(smallest_forcing=1e-6), tolerance=Tolerance(distance=1e-11)).x
 
 runs = {
-    "gradient descent": (GradientDescent(), torch.float64, range(0, 301, 30)),
-    "Nesterov": (NesterovGradient(), torch.float64, range(0, 241, 20)),
+    "gradient descent": (GradientDescent(), torch.float64, range(0, 301, 60)),
+    "Nesterov": (NesterovGradient(), torch.float64, range(0, 241, 30)),
     "Newton-CG": (NewtonCG(), torch.float64, range(12)),
-    "Nesterov, float32": (NesterovGradient(), torch.float32, range(0, 241, 20)),
+    "Nesterov, float32": (NesterovGradient(), torch.float32, range(0, 241, 30)),
 }
 curves = {}
 for name, (solver, dtype, budgets) in runs.items():

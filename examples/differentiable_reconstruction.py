@@ -22,8 +22,8 @@ from bilearn.variational import VariationalEnergy
 
 figure = sys.argv[1] if len(sys.argv) > 1 else "differentiable_reconstruction.png"
 
-truth = to_gray(photographs(["camera"])[0]).pixels[None, :, 64:160, 160:256]
-draws = truth.expand(4, -1, -1, -1)
+truth = to_gray(photographs(["camera"])[0]).pixels[None, :, 64:144, 160:240]
+draws = truth.expand(3, -1, -1, -1)
 noisy = add_gaussian_noise(draws, sigma=0.1, generator=torch.Generator().manual_seed(0))
 
 
@@ -40,7 +40,7 @@ optimizer = torch.optim.Adam(energy.parameters(), lr=0.1)
 
 losses, start = [], argmin_layer(energy, noisy).detach()
 x = start
-for _ in range(25):
+for _ in range(20):
     optimizer.zero_grad()
     x = argmin_layer(energy, noisy, x0=x.detach())
     loss = edge_loss(x, draws)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def certificates_hold(results: dict[str, Any]) -> bool:
     slack = 2e-11  # the comparison itself is accurate to 1e-11
     pairs = [(distance, bound) for points in results["curves"].values() for _, distance, bound in points]
-    return all(distance <= bound + slack for distance, bound in pairs) and len(pairs) > 30
+    return all(distance <= bound + slack for distance, bound in pairs) and len(pairs) > 25
 
 
 def bounds_hold(results: dict[str, Any]) -> bool:
