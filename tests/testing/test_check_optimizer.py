@@ -21,7 +21,7 @@ LOW, HIGH = 1e-2, 10.0
 
 
 def two_weights() -> tuple[ReducedObjective, Tensor, float]:
-    """Denoising with one Tikhonov weight per channel: xhat_c = y_c / (1 + alpha_c), alpha_0 = 0.5 optimal, alpha_1 at its bound.
+    """Denoising with one Tikhonov weight per channel, xhat_c = y_c / (1 + alpha_c); the optimal alpha_1 is its bound.
 
     F = sum_c |s_c y_c - x_c|^2, s = 1/(1 + alpha), is minimal at s_c = <x_c, y_c>/|y_c|^2.
     """

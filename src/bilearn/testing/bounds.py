@@ -87,8 +87,8 @@ def check_variations(energy: Energy, x: Tensor, y: Tensor, generator: torch.Gene
 
 def check_rounding(energy: Energy, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
     """Gradient in float32 against the float64 gradient of the same float32 point, data and parameters."""
-    single = copy.deepcopy(energy).to(torch.float32)
-    double = copy.deepcopy(single).to(torch.float64)
+    single = copy.deepcopy(energy).float()
+    double = copy.deepcopy(single).double()
     data = y.to(torch.float32)
     with torch.no_grad():
         for point, _ in [(x, None), *_points(x, generator)]:

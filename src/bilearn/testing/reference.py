@@ -31,16 +31,16 @@ def dense_hessian(hessian: Hessian, like: Tensor) -> Tensor:
     return hessian(unit.contiguous()).reshape(n, like.shape[0], n).permute(1, 2, 0)
 
 
-def newton_minimizer(energy: Energy, y: Tensor, x0: Tensor | None = None, max_steps: int = 200) -> Tensor:
+def newton_minimizer(energy: Energy, y: Tensor, x0: Tensor | None = None, max_steps: int = 500) -> Tensor:
     """Minimizer of h to machine precision by Newton's method with dense matrices and halved steps.
 
-    1. Solve (H + s I) d = -grad h with s = 0, or the smallest shift of 1e-3, 1e-2, ... that makes H + s I positive definite.
-    2. Halve the step, sample by sample, until the energy does not increase beyond rounding and the gradient norm or the
-       energy decreases.
-    3. Stop when no sample's gradient norm decreases any more.
+    1. Solve (H + s I) d = -grad h, with s > 0 only where H is not positive definite.
+    2. Halve the step, sample by sample, until h decreases by the Armijo rule; where the predicted decrease is lost in the
+       rounding of h, take the full step if it decreases the gradient norm.
+    3. Stop when no sample moves any more.
 
     Args:
-        energy: a convex energy (or one that is convex near its start).
+        energy: a convex energy (or one that is convex around the minimizer that its start leads to).
         y: (B, ...) float64 data.
         x0: (B, ...) start; ``energy.start(y)`` if None.
         max_steps: step limit.
@@ -50,20 +50,19 @@ def newton_minimizer(energy: Energy, y: Tensor, x0: Tensor | None = None, max_st
 
     Raises:
         ValueError: one sample has too many entries for dense matrices.
+        RuntimeError: the step limit was reached.
     """
     with torch.no_grad():
         x = (energy.start(y) if x0 is None else x0).detach().clone()
         gradient = energy.grad(x, y)
         for _ in range(max_steps):
             direction = _newton_direction(dense_hessian(energy.hessian(x, y), x), gradient)
-            trial, slope = _halved(energy, y, x, gradient, direction)
-            better = _batch.norm(slope) < _batch.norm(gradient)
-            lower = energy(trial, y) < energy(x, y) - 1e-12 * energy(x, y).abs()
-            moved = better | lower
+            trial, moved = _halved(energy, y, x, gradient, direction)
             if not bool(moved.any()):
-                break
-            x, gradient = _batch.where(moved, trial, x), _batch.where(moved, slope, gradient)
-    return x
+                return x
+            x = _batch.where(moved, trial, x)
+            gradient = energy.grad(x, y)
+    raise RuntimeError(f"newton_minimizer: no minimizer of {type(energy).__name__} found in {max_steps} steps")
 
 
 def _newton_direction(matrix: Tensor, gradient: Tensor) -> Tensor:
@@ -75,19 +74,20 @@ def _newton_direction(matrix: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _halved(energy: Energy, y: Tensor, x: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    value, decrease, norm = energy(x, y), 1e-4 * _batch.dot(gradient, direction), _batch.norm(gradient)
-    step = torch.ones_like(value)
+    """Trial points and which of them to take."""
+    value, slope, norm = energy(x, y), _batch.dot(gradient, direction), _batch.norm(gradient)
+    lost = -slope <= 1e-11 * value.abs()
     trial = x + direction
-    slope = energy.grad(trial, y)
+    taken = torch.where(lost, _batch.norm(energy.grad(trial, y)) < norm, energy(trial, y) <= value + 1e-4 * slope)
+    step = torch.ones_like(value)
     for _ in range(40):
-        bad = energy(trial, y) > value + step * decrease + 1e-13 * value.abs()
-        bad = bad & (_batch.norm(slope) >= norm)
-        if not bool(bad.any()):
+        search = ~taken & ~lost
+        if not bool(search.any()):
             break
-        step = torch.where(bad, 0.5 * step, step)
+        step = torch.where(search, 0.5 * step, step)
         trial = x + _batch.expand(step, x) * direction
-        slope = energy.grad(trial, y)
-    return trial, slope
+        taken = taken | (search & (energy(trial, y) <= value + 1e-4 * step * slope))
+    return trial, taken
 
 
 def central_difference(function: Callable[[float], Tensor], step: float) -> Tensor:
