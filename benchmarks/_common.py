@@ -86,7 +86,7 @@ def plain_hypergradient(
             previous, x, t = x, z - plain_gradient(z, data, alpha, xi, nu, dirichlet) / smooth, following
         gradients += iterations
         point = x.detach().requires_grad_(True)
-        a, b, c = (10.0**coordinates[k] for k in range(3))
+        a, b, c = (10.0 ** coordinates[k] for k in range(3))
         slope = plain_gradient(point, data, a, b, c, dirichlet)  # type: ignore[arg-type]
         right = 2 * (x - truth)
         value += float((x - truth).square().sum())

@@ -28,7 +28,8 @@ def optimum(folder: str) -> None:
         state = run(optimizer, problem.objective, problem.start)
         final = problem.objective.value(state.best.theta, 1e-4)
         theta = ", ".join(f"{t:.6f}" for t in state.best.theta.tolist())
-        rows.append([optimizer.name, f"{final.value:.6f}", f"[{final.lower:.5f}, {final.upper:.5f}]", theta, str(state.status.value)])
+        interval = f"[{final.lower:.5f}, {final.upper:.5f}]"
+        rows.append([optimizer.name, f"{final.value:.6f}", interval, theta, str(state.status.value)])
     show("optimum", ["method", "F", "certified interval", "theta (log10 alpha, xi, nu)", "ended because"], rows)
 
 
@@ -45,14 +46,14 @@ def milestones(folder: str) -> list[list[str]]:
     total, cost = time.process_time() - begin, problem.objective.cost.copy()
     judge, known, rows = kodak(folder).objective, {}, []
     for percent in (1.0, 0.1, 0.001):
-        reached = "not reached"
+        reached, count = "not reached", "-"
         for seconds, _, theta, evaluations in record:
             key = tuple(theta.tolist())
             known.setdefault(key, judge.value(theta, 1e-5 * OPTIMUM).value)
             if known[key] <= OPTIMUM * (1 + percent / 100):
-                reached = f"{seconds:.1f}"
+                reached, count = f"{seconds:.1f}", str(evaluations)
                 break
-        rows.append([f"to {percent:g} %", str(evaluations), reached])
+        rows.append([f"to {percent:g} %", count, reached])
     rows.append(["whole run", str(problem.objective.evaluations), f"{total:.1f}"])
     print(f"{state.status.value}; {cost.gradients:,} gradients, {cost.hessian_products:,} Hessian products")
     return rows
@@ -104,7 +105,11 @@ def main() -> None:
         ["s per image and hypergradient, cold", f"{baseline:.2f}", f"{evaluation:.3f}", f"{baseline / evaluation:.0f}"],
     ]
     show(f"Kodak, 256 x 256, float64, {machine(options.threads)}", ["", "plain baseline", "bilearn", "ratio"], rows)
-    show("25 crops, Gauss-Newton from (0, -1, -1), exact objective", ["", "evaluations", "CPU s"], milestones(options.folder))
+    show(
+        "25 crops, Gauss-Newton from (0, -1, -1), exact objective",
+        ["", "evaluations", "CPU s"],
+        milestones(options.folder),
+    )
 
 
 if __name__ == "__main__":

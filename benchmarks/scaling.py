@@ -66,7 +66,9 @@ def main() -> None:
     for count, size in ((1, 128), (4, 128), (16, 128), (64, 128), (4, 256), (4, 512), (4, 1024)):
         seconds, gradients, products = hypergradient(count, size)
         work = count * size * size * (gradients + products)
-        rows.append([f"{count} x {size}^2", f"{seconds:.2f}", str(gradients), str(products), f"{seconds / work * 1e9:.2f}"])
+        rows.append(
+            [f"{count} x {size}^2", f"{seconds:.2f}", str(gradients), str(products), f"{seconds / work * 1e9:.2f}"]
+        )
     columns = ["images", "CPU s", "gradients per image", "products per image", "ns per pixel and product"]
     show(f"one hypergradient, float64, {machine(options.threads)}", columns, rows)
     show(

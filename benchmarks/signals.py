@@ -31,7 +31,7 @@ def learned(make, start: float | None, repeats: int) -> tuple[list[str], float]:
         begin = time.process_time()
         state = run(GaussNewton(), problem.objective, theta)
         times.append(time.process_time() - begin)
-    assert isinstance(problem, KnownProblem) and state is not None
+    assert isinstance(problem, KnownProblem)
     gap = exact(make, state.best.theta) / problem.optimum - 1
     cost, seconds = problem.objective.cost, float(np.median(times[1:]))
     row = [
@@ -90,9 +90,20 @@ def main() -> None:
         rows.append([f"1param from {start:+.0f}", *learned(one_parameter, start, options.repeats)[0]])
     row, per_call = baseline(options.baseline_evaluations)
     rows.append([f"reg6, plain baseline, first {row[0]} calls", *row])
-    columns = ["problem", "evaluations", "exact gap", "gradients", "products", "direct solves", "CPU s", "certified interval"]
+    columns = [
+        "problem",
+        "evaluations",
+        "exact gap",
+        "gradients",
+        "products",
+        "direct solves",
+        "CPU s",
+        "certified interval",
+    ]
     show(f"1-D denoising, float64, {machine(options.threads)}", columns, rows)
-    print(f"one evaluation: plain baseline {per_call * 1e3:.0f} ms, bilearn {each * 1e3:.1f} ms, ratio {per_call / each:.0f}")
+    print(
+        f"one evaluation: plain baseline {per_call * 1e3:.0f} ms, bilearn {each * 1e3:.1f} ms, ratio {per_call / each:.0f}"
+    )
 
 
 if __name__ == "__main__":

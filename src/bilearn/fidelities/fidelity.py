@@ -13,7 +13,8 @@ class Fidelity(nn.Module):
     """D(z, y), one number per sample; complex data count as pairs of reals given as two channels.
 
     An author must write ``forward``, ``grad``, ``second`` (the diagonal of the Hessian in z) and ``curvature``; may
-    write ``second_variation``, ``cross_variation``, ``column_variation`` and ``rounding``. ``grad`` must be differentiable in the parameters.
+    write ``second_variation``, ``cross_variation``, ``column_variation`` and ``rounding``. ``grad`` must be
+    differentiable in the parameters.
     """
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
