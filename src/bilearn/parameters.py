@@ -212,7 +212,9 @@ class ParameterVector:
         self.upper = self._fill([b[1] for b in boxes])
 
     def _fill(self, numbers: Sequence[float]) -> Tensor:
-        parts = [torch.full((s.stop - s.start,), v) for s, v in zip(self.slots, numbers, strict=True)]
+        parts = [
+            torch.full((s.stop - s.start,), v, dtype=torch.float64) for s, v in zip(self.slots, numbers, strict=True)
+        ]
         return torch.cat(parts).to(device=self.device, dtype=self.dtype)
 
     def __len__(self) -> int:
