@@ -60,7 +60,8 @@ def certified_loss(
         y, target: (B, ...) data and true signals.
         solver: lower-level method; the default one for this energy if None.
         x0: (B, ...) start.
-        accuracy: bound on |computed - exact| of the sum over the batch; None asks for ``relative`` times the sum.
+        accuracy: bound on |computed - exact| of the sum over the batch; None asks for ``relative`` times the sum,
+            infinity for the interval of the start, which one gradient gives.
         distance: ask for this distance of every reconstruction instead.
         relative: see ``accuracy``.
         fallback: lower-level tolerance relative to |x| where the loss knows no interval.
@@ -85,7 +86,9 @@ def certified_loss(
         if distance is not None:
             tolerance = distance
         elif known:
-            tolerance = largest_radius(lambda r: width(x, r), stage.scale, 0.9 * goal(x))
+            wanted = goal(x)
+            free = math.isinf(wanted)
+            tolerance = wanted if free else largest_radius(lambda r: width(x, r), stage.scale, 0.9 * wanted)
         else:
             tolerance = fallback * stage.scale
         solution = stage.solve(x, tolerance)

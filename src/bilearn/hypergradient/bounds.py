@@ -32,6 +32,7 @@ It proves nothing; on smoothed TV it is some hundred times smaller than the boun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch

@@ -2,8 +2,10 @@
 
 from bilearn.upper.bayesian_search import BayesianSearch
 from bilearn.upper.default import default_optimizer
+from bilearn.upper.dynamic_dfo import DynamicDFO
 from bilearn.upper.gauss_newton import GaussNewton
 from bilearn.upper.lbfgsb import LBFGSB
+from bilearn.upper.maid import MAID
 from bilearn.upper.optimizer import (
     Oracle,
     UpperOptimizer,
@@ -19,7 +21,9 @@ from bilearn.upper.torch_optimizer import TorchOptimizer
 
 __all__ = [
     "LBFGSB",
+    "MAID",
     "BayesianSearch",
+    "DynamicDFO",
     "GaussNewton",
     "GridSearch",
     "Oracle",

@@ -1,0 +1,366 @@
+"""Derivative-free optimization that asks for values as accurate as each decision needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bilearn.evaluation import Evaluation
+from bilearn.upper.accuracy import MAX_REQUESTS, finite, scale_of
+from bilearn.upper.dynamic_dfo_model import InterpolationModel
+from bilearn.upper.dynamic_dfo_points import Points, doubt
+from bilearn.upper.gauss_newton_model import double
+from bilearn.upper.interpolation_set import InterpolationSet
+from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
+
+_SMALL = 1e-2
+"""A step shorter than this part of the radius says more about the radius than about F."""
+
+_GLANCE = 8.0
+"""A trial point is first evaluated to this many times the current value: enough to reject a bad one."""
+
+
+@dataclass(frozen=True)
+class DynamicDFOState(UpperState):
+    """Adds to :class:`UpperState` the evaluated points and the trust region.
+
+    Attributes:
+        points: evaluations at the points, the current iterate first.
+        starts: the oracle's snapshot at each point, from which its value can be made more accurate.
+        radius: of the trust region, in units of :func:`bilearn.upper.dynamic_dfo_points.units`.
+        initial_value: F at the start.
+        improve: whether the next step has to improve the interpolation set before it tries a point.
+    """
+
+    points: tuple[Evaluation, ...] = ()
+    starts: tuple[dict[str, Any], ...] = ()
+    radius: float = 1.0
+    initial_value: float = math.nan
+    improve: bool = False
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A model, its minimizer in the trust region, and what it promises there."""
+
+    chosen: InterpolationSet
+    model: InterpolationModel
+    move: Tensor
+    predicted: float
+
+    @property
+    def length(self) -> float:
+        """Largest component of the step, in units of the trust region."""
+        return float(self.move.abs().max())
+
+
+@dataclass(frozen=True)
+class DynamicDFO(UpperOptimizer[DynamicDFOState]):
+    """Minimizes F over a box from values alone, each as inaccurate as the method can bear.
+
+    Where F = sum of squared residuals + penalty, every residual is interpolated and the model is that of Gauss and Newton;
+    for any other loss F - penalty is interpolated. The penalty enters with its exact derivatives. One step is
+
+    1. *Interpolation set.* Choose among the evaluated points (:class:`InterpolationSet`); where they do not span all
+       directions evaluate the missing ones.
+    2. *Criticality phase.* Where the model's slope is small and the set is not fully linear, or where the model promises
+       nothing, evaluate a point that improves the set, or shrink the radius; stop at ``final_radius``.
+    3. *Accuracy phase.* Minimize the model over the box and the trust region. Repeat with a more accurate value of the
+       current iterate while its bound exceeds ``value_accuracy`` times the predicted decrease, and with more accurate
+       values of those interpolation points whose errors may change the predicted decrease by more than
+       ``model_accuracy`` times itself. Each continues its own solves where they stopped.
+    4. Evaluate the trial point to ``value_accuracy`` times the predicted decrease.
+    5. Accept it if the certified intervals prove a decrease of ``acceptance`` times the predicted one, reject it if they
+       exclude that. What they leave open is asked for again, at both points, down to ``decision_accuracy`` times the
+       predicted decrease - condition (32) of the paper - where the computed ratio decides.
+    6. Ratio at least ``enlarge``: double the radius if the step reached it. Rejected: shrink the radius if the set was
+       fully linear, improve the set otherwise. The trial point stays among the evaluated points either way.
+
+    It differs from Algorithm 1 of the paper in these: the residual models become quadratic where more than n + 1 points
+    are at hand; certified intervals may settle a decision before (32) holds; a trial that is proved better by step 5 is
+    accepted whatever the geometry; the start is screened.
+
+    *Screening.* One gradient certifies an interval for F. Where its upper end is more than ``screening`` times the value,
+    the lower level is so badly conditioned that a useful value would cost thousands of steps. Then points one unit away
+    are looked at for one gradient each, and the start moves to one whose certified upper end is ``screening`` times
+    smaller, again and again.
+
+    References: Ehrhardt, Roberts, Inexact derivative-free optimization for bilevel learning, JMIV 63 (2021), algorithm 1;
+    Conn, Scheinberg, Vicente, Introduction to Derivative-Free Optimization (2009), chapter 10; Cartis, Roberts, A
+    derivative-free Gauss-Newton method, Math. Prog. Comp. 11 (2019).
+
+    Args:
+        initial_radius: first trust radius; 1 is a factor of ten in a decimal logarithm, the width of the box of a plain
+            number.
+        max_radius: largest radius.
+        final_radius: SMALL_DECREASE when a model that is fully linear at this radius promises nothing, SMALL_STEP when
+            rejected steps have made the radius so small.
+        points: most points of one model; n + 1 keeps all models linear, None is 2n + 1.
+        initial_accuracy: bound on the first values relative to themselves.
+        value_accuracy: bound on the values before a decision, relative to the predicted decrease.
+        decision_accuracy: the same where intervals cannot decide; below half of ``acceptance`` and of 1 - ``enlarge``.
+        model_accuracy: see step 3.
+        acceptance: part of the predicted decrease that an accepted step must reach.
+        enlarge: part that enlarges the trust region.
+        criticality: slope, relative to F, below which the set must be fully linear.
+        decrease_tolerance: a predicted decrease below this times F is nothing.
+        screening: factor, see above; infinity switches it off.
+        max_evaluations, max_gradients: BUDGET after so many oracle calls or lower-level gradients.
+        prescribed: accuracy of every value as a function of the radius, decisions as computed: a baseline without dynamic
+            accuracy, as in ``lambda radius: 10 * radius**2`` or ``lambda radius: 1e-3``.
+
+    Raises:
+        ValueError: if a hyperparameter is out of range.
+    """
+
+    initial_radius: float = 0.5
+    max_radius: float = 2.0
+    final_radius: float = 1e-4
+    points: int | None = None
+    initial_accuracy: float = 0.5
+    value_accuracy: float = 0.2
+    decision_accuracy: float = 0.04
+    model_accuracy: float = 1.0
+    acceptance: float = 0.1
+    enlarge: float = 0.7
+    criticality: float = 1e-3
+    decrease_tolerance: float = 1e-7
+    screening: float = 10.0
+    max_evaluations: int | None = None
+    max_gradients: int | None = None
+    prescribed: Callable[[float], float] | None = None
+
+    state_type = DynamicDFOState
+
+    def __post_init__(self) -> None:
+        for name in ("value_accuracy", "decision_accuracy", "acceptance", "enlarge", "criticality"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"DynamicDFO.{name}: found {getattr(self, name)}, expected a number in (0, 1)")
+        if not self.decision_accuracy < 0.5 * min(self.acceptance, 1.0 - self.enlarge):
+            raise ValueError(
+                f"DynamicDFO.decision_accuracy: found {self.decision_accuracy}, expected less than half of acceptance = "
+                f"{self.acceptance} and of 1 - enlarge = {1.0 - self.enlarge:.3g}"
+            )
+        if not 0.0 < self.final_radius < self.initial_radius <= self.max_radius:
+            raise ValueError(
+                f"DynamicDFO: found final_radius = {self.final_radius}, initial_radius = {self.initial_radius}, max_radius "
+                f"= {self.max_radius}, expected 0 < final_radius < initial_radius <= max_radius"
+            )
+        if not (self.initial_accuracy > 0.0 and self.screening > 1.0):
+            raise ValueError(
+                f"DynamicDFO: found initial_accuracy = {self.initial_accuracy}, screening = {self.screening}, expected "
+                "initial_accuracy > 0 and screening > 1"
+            )
+
+    def init(self, objective: Oracle, theta: Tensor) -> DynamicDFOState:
+        points = Points(objective, (), ())
+        points.add(theta, math.inf if self.prescribed is None else self.prescribed(self.initial_radius))
+        status = UpperStatus.RUNNING if finite(points.current) else UpperStatus.NON_FINITE
+        if status is UpperStatus.RUNNING and self.prescribed is None:
+            self._screen(points)
+            self._settle(points, 0)
+        return DynamicDFOState(
+            best=points.best,
+            current=points.current,
+            evaluations=points.requests,
+            status=status,
+            points=tuple(points.evaluations),
+            starts=points.starts,
+            radius=self.initial_radius,
+            initial_value=points.current.value,
+        )
+
+    def step(self, objective: Oracle, state: DynamicDFOState) -> DynamicDFOState:
+        if self._spent(objective, state):
+            return replace(state, status=UpperStatus.BUDGET)
+        points = Points(objective, state.points, state.starts, state.best)
+        scale = scale_of(state.initial_value, state.current.value)
+        status, radius, improve = self._advance(points, state.radius, state.improve, scale)
+        self._trim(points, radius)
+        return replace(
+            state,
+            best=points.best,
+            current=points.current,
+            iteration=state.iteration + 1,
+            evaluations=state.evaluations + points.requests,
+            status=status,
+            points=tuple(points.evaluations),
+            starts=points.starts,
+            radius=radius,
+            improve=improve,
+        )
+
+    def _advance(
+        self, points: Points, radius: float, improve: bool, scale: float
+    ) -> tuple[UpperStatus, float, bool]:
+        """One step; status, next radius, and whether the next step has to improve the set first."""
+        nothing = self.decrease_tolerance * scale
+        if improve and not self._choose(points, radius).fully_linear:
+            self._improve(points, radius)
+        proposal = self._propose(points, radius, nothing)
+        if proposal is None:
+            return UpperStatus.NON_FINITE, radius, False
+        fully_linear = proposal.chosen.fully_linear
+        slope = proposal.model.linear_decrease(*points.box(1.0))
+        if proposal.predicted <= nothing or proposal.length <= max(_SMALL * radius, self.final_radius):
+            if not fully_linear:
+                return UpperStatus.RUNNING, radius, True
+            if radius > self.final_radius:
+                return UpperStatus.RUNNING, max(min(0.25 * radius, 4 * proposal.length), self.final_radius), True
+            return UpperStatus.SMALL_DECREASE, radius, False
+        if slope <= self.criticality * scale and not fully_linear:
+            return UpperStatus.RUNNING, radius, True
+
+        wanted = max(self.value_accuracy * proposal.predicted, _GLANCE * abs(points.current.value))
+        trial = points.add(points.at(proposal.move), self._accuracy(radius, wanted))
+        if not finite(points.evaluations[trial]):
+            points.drop(trial)
+            return self._shrunk(0.5 * proposal.length)
+        accepted, decided = self._decide(points, trial, proposal.predicted)
+        ratio = (points.current.value - points.evaluations[trial].value) / proposal.predicted
+        if not decided:
+            return UpperStatus.SMALL_DECREASE, radius, False
+        if accepted:
+            points.promote(trial)
+            if ratio >= self.enlarge and proposal.length >= 0.9 * radius:
+                return UpperStatus.RUNNING, min(2.0 * radius, self.max_radius), False
+            return UpperStatus.RUNNING, max(min(radius, 2.0 * proposal.length), 0.25 * radius), False
+        if fully_linear:
+            return self._shrunk(0.5 * min(radius, 2.0 * proposal.length))
+        return UpperStatus.RUNNING, radius, True
+
+    def _shrunk(self, radius: float) -> tuple[UpperStatus, float, bool]:
+        small = radius < self.final_radius
+        return UpperStatus.SMALL_STEP if small else UpperStatus.RUNNING, radius, False
+
+    def _propose(self, points: Points, radius: float, nothing: float) -> Proposal | None:
+        """The accuracy phase: a model whose promise survives the errors of the values behind it."""
+        proposal = self._model(points, radius)
+        for _ in range(MAX_REQUESTS * len(points.evaluations)):
+            if self.prescribed is not None or proposal is None or proposal.predicted <= nothing:
+                break
+            goal = self.value_accuracy * proposal.predicted
+            if doubt(points.current) > 2.0 * goal:
+                useful = points.refine(0, goal)
+            else:
+                influence = proposal.model.influence(proposal.move)
+                worst, allowed = int(influence.argmax()), self.model_accuracy * proposal.predicted
+                if float(influence.sum()) <= allowed:
+                    break
+                index = proposal.chosen.chosen[worst]
+                share = 0.5 * allowed / (float(influence[worst]) * len(proposal.chosen.chosen))
+                useful = points.refine(index, max(share, 1e-3) * doubt(points.evaluations[index]))
+            if not useful:
+                break
+            proposal = self._model(points, radius)
+        return proposal
+
+    def _model(self, points: Points, radius: float) -> Proposal | None:
+        """Model and step at the values the points have now; points in missing directions are evaluated first."""
+        chosen = self._choose(points, radius)
+        while chosen.lagrange is None:
+            if not self._improve(points, radius):
+                return None
+            chosen = self._choose(points, radius)
+        objective = points.objective
+        penalty = objective.penalty_terms(points.current.theta)
+        model = InterpolationModel.of(points, chosen.chosen, chosen.lagrange, penalty)
+        move = model.minimize(*points.box(radius))
+        exact = points.at(move)
+        move = (double(exact) - double(points.current.theta)) / points.unit
+        return Proposal(chosen, model, move, model.decrease(move))
+
+    def _choose(self, points: Points, radius: float) -> InterpolationSet:
+        size = len(points.unit)
+        return InterpolationSet.choose(points.nodes(), radius, 2 * size + 1 if self.points is None else self.points)
+
+    def _improve(self, points: Points, radius: float) -> bool:
+        """Evaluate a point one radius away along the coordinate that the near points span least; whether that worked.
+
+        It lies on the side with more room in the box, and becomes the current iterate if it is proved to be better.
+        """
+        missing = self._choose(points, radius).missing
+        assert missing is not None
+        lower, upper = points.box(radius)
+        axis = int((missing * torch.maximum(-lower, upper)).argmax())
+        move = torch.zeros_like(missing)
+        low, high = points.box(math.inf)
+        move[axis] = upper[axis] if float(high[axis]) >= -float(low[axis]) else lower[axis]
+        current = points.current
+        rough = max(doubt(current), self.value_accuracy * abs(current.value) * min(radius, 1.0) ** 2)
+        index = points.add(points.at(move), self._accuracy(radius, rough))
+        found = points.evaluations[index]
+        if not finite(found):
+            points.drop(index)
+            return False
+        if found.value + doubt(found) < current.value - doubt(current):
+            points.promote(index)
+        return True
+
+    def _decide(self, points: Points, trial: int, predicted: float) -> tuple[bool, bool]:
+        """Whether the decrease reaches the required one, and whether that could be decided."""
+        required, smallest = self.acceptance * predicted, self.decision_accuracy * predicted
+        expected = self.value_accuracy * predicted
+        while True:
+            here, there = points.current, points.evaluations[trial]
+            excess, error = here.value - there.value - required, doubt(here) + doubt(there)
+            if self.prescribed is not None or max(doubt(here), doubt(there)) <= smallest:
+                return excess >= 0, True
+            if abs(excess) >= error:
+                return excess > 0, True
+            goal = max(min(0.4 * abs(excess), 0.5 * max(doubt(here), doubt(there))), expected)
+            for index in (0, trial):
+                if doubt(points.evaluations[index]) > goal and not points.refine(index, goal):
+                    return False, False
+            expected = max(0.5 * expected, smallest)
+
+    def _accuracy(self, radius: float, dynamic: float) -> float:
+        return dynamic if self.prescribed is None else self.prescribed(radius)
+
+    def _settle(self, points: Points, index: int) -> None:
+        """A first value whose bound is a part of itself."""
+        for _ in range(MAX_REQUESTS):
+            found = points.evaluations[index]
+            goal = self.initial_accuracy * abs(found.value)
+            if doubt(found) <= goal or not points.refine(index, max(goal, 0.03 * doubt(found))):
+                break
+
+    def _screen(self, points: Points) -> None:
+        """Move the start where one gradient says much more about F."""
+        size = len(points.unit)
+        moved = True
+        while moved and points.current.upper > self.screening * abs(points.current.value):
+            moved = False
+            for axis, sign in ((i, s) for i in range(size) for s in (-1.0, 1.0)):
+                while self._probe(points, axis, sign):
+                    moved = True
+
+    def _probe(self, points: Points, axis: int, sign: float) -> bool:
+        lower, upper = points.box(1.0)
+        move = torch.zeros_like(lower)
+        move[axis] = lower[axis] if sign < 0 else upper[axis]
+        if not bool(move.any()):
+            return False
+        index = points.add(points.at(move), math.inf)
+        better = points.evaluations[index].upper * self.screening < points.current.upper
+        points.drop(0 if better else index)
+        return better
+
+    def _spent(self, objective: Oracle, state: DynamicDFOState) -> bool:
+        evaluations, gradients = self.max_evaluations, self.max_gradients
+        return (evaluations is not None and state.evaluations >= evaluations) or (
+            gradients is not None and objective.cost.gradients >= gradients
+        )
+
+    def _trim(self, points: Points, radius: float) -> None:
+        """Forget the farthest points; three for each parameter are kept."""
+        spare = len(points.evaluations) - 3 * len(points.unit) - 1
+        if spare > 0:
+            farthest = points.nodes().abs().amax(1).argsort(descending=True)[:spare].tolist()
+            for index in sorted(farthest, reverse=True):
+                points.drop(index)
