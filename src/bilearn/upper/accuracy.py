@@ -97,7 +97,7 @@ def sharpen(ask: Ask, evaluation: Evaluation, accuracy: float) -> Evaluation:
     sharper = ask(evaluation.theta, accuracy)
     if not (finite(sharper) and sharper.gradient_bound < evaluation.gradient_bound):
         return evaluation
-    return _with_value(sharper, evaluation) if evaluation.bound < sharper.bound else sharper
+    return with_value(sharper, evaluation) if evaluation.bound < sharper.bound else sharper
 
 
 def tighten(
@@ -138,10 +138,10 @@ def refine(objective: Oracle, evaluation: Evaluation, accuracy: float) -> Evalua
     """
     tighter = objective.value(evaluation.theta, accuracy)
     useful = math.isfinite(tighter.value) and tighter.bound < evaluation.bound
-    return _with_value(evaluation, tighter) if useful else evaluation
+    return with_value(evaluation, tighter) if useful else evaluation
 
 
-def _with_value(evaluation: Evaluation, source: Evaluation) -> Evaluation:
+def with_value(evaluation: Evaluation, source: Evaluation) -> Evaluation:
     """``evaluation`` with everything that belongs to the value taken from ``source``; the work of both is added."""
     cost = evaluation.cost.copy()
     cost.add(source.cost)
