@@ -10,6 +10,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# torch shows most of its warnings once per process; warnings are errors here, whatever the order of the tests
+torch.set_warn_always(True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The one warning of torch that says nothing about us: its sparse tensors are 'in beta state'."""
+    config.addinivalue_line("filterwarnings", "ignore:Sparse (CSR|CSC|invariant)")
+
 
 @pytest.fixture
 def generator() -> torch.Generator:

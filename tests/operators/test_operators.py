@@ -50,7 +50,7 @@ def test_adjoint_and_stacks(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_norm_bounds(name: str) -> None:
-    operator, shape, dense = case(name)
+    operator, _, dense = case(name)
     values = torch.linalg.eigvalsh(dense.T @ dense)
     assert float(operator.norm_squared().value) >= float(values[-1]) * (1 - 1e-12)
     assert float(operator.smallest_squared().value) <= float(values[0]) + 1e-12
