@@ -99,6 +99,7 @@ class ReducedObjective:
         self._warm = WarmStarts(y.shape[0])
         self._rates: dict[str, _Rate] = {}
         self._index = torch.arange(y.shape[0], device=y.device)
+        self._weight = 1.0
 
     @property
     def samples(self) -> int:
@@ -110,11 +111,12 @@ class ReducedObjective:
         """(N, ...) the latest reconstruction of every sample, or None before the first evaluation."""
         return self._warm.get("x", self._index)
 
-    def subset(self, index: Tensor) -> ReducedObjective:
-        """The objective of some samples only (a minibatch); warm starts and the work count are shared.
+    def subset(self, index: Tensor, unbiased: bool = False) -> ReducedObjective:
+        """The objective of some samples only (a minibatch); warm starts, learned tolerances and work count are shared.
 
         Args:
             index: (M,) positions among this objective's samples.
+            unbiased: weight a sum of losses by N / M, so that the mean over random subsets is this objective.
 
         Raises:
             ValueError: if ``index`` is empty.
@@ -123,7 +125,8 @@ class ReducedObjective:
             raise ValueError("index: found no sample, expected at least one")
         view = copy.copy(self)
         view._index = self._index[index.to(self._index.device)]
-        view._rates = dict(self._rates)
+        if unbiased and self.reduction == "sum":
+            view._weight = self._weight * self.samples / view.samples
         return view
 
     def forget(self) -> None:
@@ -215,7 +218,7 @@ class ReducedObjective:
 
     @property
     def _scale(self) -> float:
-        return 1.0 / self.samples if self.reduction == "mean" else 1.0
+        return 1.0 / self.samples if self.reduction == "mean" else self._weight
 
     def _chunks(self) -> Iterator[Tensor]:
         count = math.ceil(self.samples / self.batch_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass
 class SyntheticOracle:
-    """Answers with errors just inside what was asked.
+    """Answers with errors just inside what was asked, or about ten times the value where anything goes.
 
     ``error``: "exact"; "unknown" (exact numbers, infinite bounds); "above" / "below" (values too large / small, gradients
     too short / long); "mixed" (a sign and a direction that depend on theta alone, so that nearby values contradict).
@@ -65,6 +65,18 @@ class SyntheticOracle:
         p = self.problem
         self.parameters = ParameterVector(Numbers(p.start, p.coordinates, self.dtype))
         self.cost = Cost()
+
+    @property
+    def samples(self) -> int:
+        return len(self.problem.residual(torch.tensor(self.problem.start, dtype=torch.float64)))
+
+    def subset(self, index: Tensor, unbiased: bool = False) -> SyntheticOracle:
+        weight = math.sqrt(self.samples / len(index)) if unbiased else 1.0
+        residual = self.problem.residual
+        part = replace(self.problem, residual=lambda theta: weight * residual(theta)[index])
+        view = SyntheticOracle(part, self.error, self.dtype, self.sloppy, self.floor, self.asked, self.fails_at)
+        view.cost = self.cost
+        return view
 
     def value(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         return self._answer("value", theta, accuracy)
@@ -107,7 +119,8 @@ class SyntheticOracle:
         bound = gradient_bound = 0.0
         if self.error not in ("exact", "unknown"):
             relative = self.sloppy if accuracy is None else math.inf
-            bound = max(min(relative * abs(value), math.inf if accuracy is None else accuracy), self.floor)
+            loosest = 10 * (1 + abs(value))
+            bound = max(min(relative * abs(value), loosest if accuracy is None else min(accuracy, loosest)), self.floor)
             gradient_bound = max(min(relative * norm, math.inf if accuracy is None else accuracy), self.floor)
             sign, direction = self._adversary(point, gradient)
             value += 0.999 * sign * bound

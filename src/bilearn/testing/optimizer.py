@@ -41,6 +41,17 @@ class WatchedOracle:
         """That of the oracle."""
         return self._objective.cost
 
+    @property
+    def samples(self) -> int:
+        """That of the oracle."""
+        return self._objective.samples
+
+    def subset(self, index: Tensor, unbiased: bool = False) -> WatchedOracle:
+        """See :class:`Oracle`; the list of requests is shared."""
+        part = WatchedOracle(self._objective.subset(index, unbiased))
+        part.requests = self.requests
+        return part
+
     def _watch(self, kind: str, theta: Tensor, accuracy: float | None) -> None:
         box = self.parameters
         outside = torch.maximum(box.lower - theta, theta - box.upper)

@@ -4,6 +4,8 @@ from bilearn.upper.bayesian_search import BayesianSearch
 from bilearn.upper.default import default_optimizer
 from bilearn.upper.dynamic_dfo import DynamicDFO
 from bilearn.upper.gauss_newton import GaussNewton
+from bilearn.upper.hoag import HOAG
+from bilearn.upper.inexact_sgd import InexactSGD
 from bilearn.upper.lbfgsb import LBFGSB
 from bilearn.upper.maid import MAID
 from bilearn.upper.optimizer import (
@@ -16,19 +18,29 @@ from bilearn.upper.optimizer import (
     state_to_tree,
 )
 from bilearn.upper.projected_gradient import ProjectedGradient
+from bilearn.upper.scheduled_gradient import ScheduledGradient
+from bilearn.upper.schedules import Adaptive, Fixed, Geometric, Polynomial, Schedule
 from bilearn.upper.search import GridSearch, RandomSearch
 from bilearn.upper.torch_optimizer import TorchOptimizer
 
 __all__ = [
+    "HOAG",
     "LBFGSB",
     "MAID",
+    "Adaptive",
     "BayesianSearch",
     "DynamicDFO",
+    "Fixed",
     "GaussNewton",
+    "Geometric",
     "GridSearch",
+    "InexactSGD",
     "Oracle",
+    "Polynomial",
     "ProjectedGradient",
     "RandomSearch",
+    "Schedule",
+    "ScheduledGradient",
     "TorchOptimizer",
     "UpperOptimizer",
     "UpperState",

@@ -89,6 +89,23 @@ def stationary(parameters: ParameterVector, evaluation: Evaluation, tolerance: f
     return UpperStatus.SMALL_DECREASE if error >= norm else None
 
 
+def scheduled_stop(current: Evaluation, norm: float, asked: float | None, tolerance: float) -> UpperStatus | None:
+    """STATIONARY, or SMALL_DECREASE where the error hides the gradient and the accuracy asked for next is no better.
+
+    Args:
+        current: evaluation with a gradient.
+        norm: norm of its projected gradient.
+        asked: accuracy of the next request.
+        tolerance: of the projected gradient.
+    """
+    error = known_error(current)
+    if norm + error <= tolerance:
+        return UpperStatus.STATIONARY
+    missed = current.accuracy is not None and error > 2.0 * current.accuracy
+    hopeless = missed or (asked is not None and current.accuracy is not None and asked >= current.accuracy)
+    return UpperStatus.SMALL_DECREASE if error >= norm and hopeless else None
+
+
 def sharpen(ask: Ask, evaluation: Evaluation, accuracy: float) -> Evaluation:
     """The evaluation with its gradient asked for again to ``accuracy``; the sharper value of both answers is kept.
 

@@ -172,8 +172,7 @@ class MAID(UpperOptimizer[MAIDState]):
             state = replace(state, best=current, current=current, evaluations=state.evaluations + requests)
             if self._accepts(current, trial, hoped):
                 return replace(state, current=trial)
-            blurred = max(current.bound, trial.bound) > 2.0 * self.value_accuracy * hoped
-            if finite(trial) and blurred and current.upper - trial.lower >= self.acceptance * hoped:
+            if self._drowned(current, trial, hoped):
                 return replace(state, status=UpperStatus.SMALL_DECREASE)
             objective.restore(home)
             rejections += 1
@@ -190,6 +189,12 @@ class MAID(UpperOptimizer[MAIDState]):
         if math.isfinite(current.bound + trial.bound):
             return current.lower - trial.upper >= self.acceptance * hoped
         return current.value - trial.value >= self.acceptance * hoped
+
+    def _drowned(self, current: Evaluation, trial: Evaluation, hoped: float) -> bool:
+        """Whether the values leave the trial open although, at the accuracy step 2 wants, they should have settled it."""
+        widest = max(current.bound, trial.bound)
+        missed = 2.0 * self.value_accuracy * hoped < widest < math.inf
+        return finite(trial) and missed and current.upper - trial.lower >= self.acceptance * hoped
 
     def _factor(self, decrease: float, hoped: float) -> float:
         """Step 4: what a rejected step length is multiplied by."""

@@ -45,6 +45,15 @@ class Oracle(Protocol):
     @property
     def cost(self) -> Cost: ...
 
+    @property
+    def samples(self) -> int:
+        """Number of samples whose losses F averages or sums."""
+        ...
+
+    def subset(self, index: Tensor, unbiased: bool = False) -> Oracle:
+        """F of the samples ``index`` (M,) only; ``unbiased`` weights sums so that random subsets have the mean F."""
+        ...
+
     def value(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         """F(theta) with |F~ - F| <= accuracy."""
         ...
