@@ -38,7 +38,7 @@ def kodak(folder: str | Path, sigma: float = 0.1, count: int = 25, seed: int = 0
     """Three parameters, isotropic smoothed TV with backward differences and Neumann boundary, sum of squared errors.
 
     Noise: NumPy's legacy generator, image by image. Start (0, -1, -1), box [-7, 7] x [-7, 0]^2. The optimum for the 25
-    crops at sigma 0.1 is recorded by ``benchmarks/kodak.py``; it is NaN here.
+    crops at sigma 0.1 is recorded by ``benchmarks/kodak.py``; it is NaN here, since it depends on the folder.
     """
     x = kodak_images(folder)[:count]
     generator = np.random.RandomState(seed)
