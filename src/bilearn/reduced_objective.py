@@ -88,7 +88,8 @@ class ReducedObjective:
             raise ValueError(f"batch_size: found {batch_size}, expected at least 1, or None")
         self.energy, self.y, self.target = energy, y, target
         self.loss = SquaredError() if loss is None else as_loss(loss)
-        self.penalty, self.reduction, self.solver = penalty, reduction, solver
+        self.penalty, self.solver = penalty, solver
+        self.reduction: Literal["mean", "sum"] = reduction
         self.estimator = ImplicitHypergradient() if estimator is None else estimator
         self.tangents = TangentHypergradient() if tangents is None else tangents
         self.batch_size = _chunk_size(energy, y) if batch_size is None else batch_size

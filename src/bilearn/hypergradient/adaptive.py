@@ -67,15 +67,17 @@ class AdaptiveEstimator(HypergradientEstimator):
         initial: first lower-level distance relative to |x|, without a hint.
         fallback: relative tolerances where no bound is known.
         max_rounds: limit on the repetitions.
+        loosest: largest residual of a linear system relative to its right-hand side.
     """
 
     relative: float = 1e-3
     initial: float = 1e-3
     fallback: float = 1e-5
     max_rounds: int = 8
+    loosest: float = 1e-2
 
     def __post_init__(self) -> None:
-        for name in ("relative", "initial", "fallback"):
+        for name in ("relative", "initial", "fallback", "loosest"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number between 0 and 1")
         if self.max_rounds < 1:
@@ -165,7 +167,7 @@ class AdaptiveEstimator(HypergradientEstimator):
 
 
 def linear_tolerance(
-    point: Point, right_hand_side: Tensor, sensitivity: Tensor, goal: float | None, fallback: float
+    point: Point, right_hand_side: Tensor, sensitivity: Tensor, goal: float | None, fallback: float, loosest: float
 ) -> Tensor:
     """Residual norms (B,) or (K, B) for a linear solve: a quarter of the accuracy, shared by all systems.
 
@@ -175,6 +177,7 @@ def linear_tolerance(
         sensitivity: (B,) or (K, B) bound on the gradient error per unit of residual.
         goal: accuracy of the gradient, None while unknown: then 1e-3 relative.
         fallback: relative residual where no bound is known.
+        loosest: largest relative residual.
     """
     if not point.stage.convex:
         return fallback * right_hand_side
@@ -183,7 +186,7 @@ def linear_tolerance(
     smallest = torch.finfo(right_hand_side.dtype).tiny
     share = 0.25 * goal / max(right_hand_side.numel(), 1)
     allowed = torch.where(sensitivity.isfinite(), share / sensitivity.clamp(min=smallest), fallback * right_hand_side)
-    return torch.minimum(1e-2 * right_hand_side, allowed)
+    return torch.minimum(loosest * right_hand_side, allowed)
 
 
 def _result(point: Point, attempt: Attempt, accuracy: float | None, cost: Cost) -> Hypergradient:

@@ -26,7 +26,7 @@ class ImplicitHypergradient(AdaptiveEstimator):
         linear: method of the adjoint system; the default of ``solve_linear`` if None.
         error: "rigorous" for the bound of ``bounds.py``; "estimate" for the estimate there, which needs no Lipschitz
             constants and asks far less of the lower level where they are large. Estimates are never called certified.
-        relative, initial, fallback, max_rounds: see :class:`AdaptiveEstimator`.
+        relative, initial, fallback, max_rounds, loosest: see :class:`AdaptiveEstimator`.
 
     References:
         Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016.
@@ -47,7 +47,7 @@ class ImplicitHypergradient(AdaptiveEstimator):
         proved = self.error == "rigorous"
         moved = stage.energy.column_variation(point.x, stage.y, point.lower.error) if proved else 0.0
         sensitivity = (point.cross.norm + moved) / stage.mu
-        tolerance = linear_tolerance(point, _batch.norm(point.slope), sensitivity, goal, self.fallback)
+        tolerance = linear_tolerance(point, _batch.norm(point.slope), sensitivity, goal, self.fallback, self.loosest)
         adjoint = solve_linear(
             point.hessian, point.slope, mu=stage.mu, method=self.linear, x0=start, tolerance=tolerance, throw=False
         )

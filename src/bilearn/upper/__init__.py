@@ -3,6 +3,7 @@
 from bilearn.upper.bayesian_search import BayesianSearch
 from bilearn.upper.default import default_optimizer
 from bilearn.upper.dynamic_dfo import DynamicDFO
+from bilearn.upper.fixed_accuracy import FixedAccuracy
 from bilearn.upper.gauss_newton import GaussNewton
 from bilearn.upper.hoag import HOAG
 from bilearn.upper.inexact_sgd import InexactSGD
@@ -31,6 +32,7 @@ __all__ = [
     "BayesianSearch",
     "DynamicDFO",
     "Fixed",
+    "FixedAccuracy",
     "GaussNewton",
     "Geometric",
     "GridSearch",
