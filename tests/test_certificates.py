@@ -66,8 +66,8 @@ def test_lower_level_errors_are_below_their_bounds(solver: LowerSolver, dtype: t
     ratio = ratios(solver, dtype)
     assert len(ratio) >= 16
     assert float(ratio.max()) <= 1.0
-    # a direct solve leaves nothing but rounding, far below what can be promised
-    assert float(ratio.median()) > (1e-3 if solver.name != "ClosedForm" else 1e-6)
+    # a closed form leaves only rounding, whose bound must hold for the worst case
+    assert float(ratio.median()) > (1e-4 if solver.name == "ClosedForm" else 1e-2)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

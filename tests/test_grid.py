@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import torch
 from registry import (
+    ENERGIES,
     ESTIMATORS,
     SOLVERS,
     EnergyCase,
@@ -17,13 +18,14 @@ from registry import (
 from torch import Tensor
 
 from bilearn.energy import Energy
+from bilearn.hypergradient import ImplicitHypergradient
 from bilearn.losses import SquaredError
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
 from bilearn.testing import check_hypergradient, check_solver, reference_hypergradient
 
-ENERGIES = list(grid_energies())
+GRID = list(grid_energies())
 FEW = 8
 
 
@@ -38,7 +40,7 @@ def problem(case: EnergyCase) -> tuple[Energy, Tensor, Tensor, tuple[Tensor, Ten
 def solver_rows() -> list[tuple[EnergyCase, LowerSolver]]:
     """Every energy with every solver that declares it can run on it."""
     rows = []
-    for case in ENERGIES:
+    for case in GRID:
         energy = case.make()
         rows += [(case, solver) for solver in SOLVERS if runs(solver, energy, case.data(energy))]
     return rows
@@ -47,7 +49,7 @@ def solver_rows() -> list[tuple[EnergyCase, LowerSolver]]:
 def estimator_rows() -> list[tuple[EnergyCase, LowerSolver | None, EstimatorCase]]:
     """Every energy with every estimator that can run on it, and with every solver where the estimator uses one."""
     rows: list[tuple[EnergyCase, LowerSolver | None, EstimatorCase]] = []
-    for case in ENERGIES:
+    for case in GRID:
         energy = case.make()
         y = case.data(energy)
         count, smooth = len(ParameterVector(energy)), energy.curvature(y).smoothness.known
@@ -80,9 +82,16 @@ def test_hypergradient(case: EnergyCase, solver: LowerSolver | None, estimator: 
     check_hypergradient(estimator.make(), energy, SquaredError(), y, target, solver, rtol, accuracies, reference)
 
 
+@pytest.mark.parametrize("case", [c for c in ENERGIES if c.convex and not c.grid], ids=label)
+def test_energies_outside_the_grid(case: EnergyCase) -> None:
+    energy = case.make()
+    estimator = ImplicitHypergradient(fallback=1e-11)
+    check_hypergradient(estimator, energy, SquaredError(), case.data(energy), case.target(), accuracies=())
+
+
 def test_the_grid_uses_every_solver_and_estimator() -> None:
     solvers = {type(solver) for _, solver in solver_rows()}
     assert solvers == {type(s) for s in SOLVERS}
     assert {estimator.name for _, _, estimator in estimator_rows()} == {e.name for e in ESTIMATORS}
-    assert len({case.name for case, _, _ in estimator_rows()}) == len(ENERGIES) >= 15
-    assert all(torch.isfinite(problem(case)[3][1]).all() for case in ENERGIES)
+    assert len({case.name for case, _, _ in estimator_rows()}) == len(GRID) >= 15
+    assert all(torch.isfinite(problem(case)[3][1]).all() for case in GRID)

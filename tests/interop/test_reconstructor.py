@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from bilearn.fidelities import LeastSquares
 from bilearn.interop import as_operator
-from bilearn.interop.reconstructor import LearnedPrior, VariationalReconstructor, with_physics
+from bilearn.interop.reconstructor import LearnedPrior, VariationalReconstructor, with_operator
 from bilearn.losses import SquaredError
 from bilearn.lower.minimize import minimize
 from bilearn.regularizers import SmoothedTV
@@ -31,7 +31,7 @@ def blur() -> deepinv.physics.LinearPhysics:
 
 
 def energy(physics: deepinv.physics.LinearPhysics | None = None) -> VariationalEnergy:
-    return VariationalEnergy(LeastSquares(), SmoothedTV(0.1, 0.1, 0.2), as_operator(physics))
+    return VariationalEnergy(LeastSquares(), SmoothedTV(0.1, 0.1, 0.2), as_operator(physics, image_shape=SHAPE))
 
 
 def test_reconstructs_with_its_own_or_the_given_physics() -> None:
@@ -41,17 +41,58 @@ def test_reconstructs_with_its_own_or_the_given_physics() -> None:
         own, given = model(y), model(y, blur())
     assert torch.allclose(own, newton_minimizer(energy(), y), atol=1e-9)
     assert torch.allclose(given, newton_minimizer(energy(blur()), y), atol=1e-9)
+    assert model.solution is not None
     assert model.solution.certified
     assert bool((model.solution.error <= 1e-10).all())
 
 
-def test_other_physics_shares_parameters_and_leaves_the_model_alone() -> None:
+def test_another_operator_shares_parameters_and_leaves_the_model_alone() -> None:
     first = energy()
-    other = with_physics(first, blur())
+    other = with_operator(first, as_operator(blur()))
     assert other.regularizer is first.regularizer
     assert type(first.operator).__name__ == "Identity"
     first.regularizer.alpha = 0.3  # type: ignore[assignment]
     assert float(other.regularizer.alpha.detach()) == pytest.approx(0.3)  # type: ignore[operator, union-attr]
+
+
+def test_conversions_are_kept_until_the_physics_changes() -> None:
+    y = rand((2, *SHAPE), 78)
+    physics = deepinv.physics.Inpainting(SHAPE, mask=(rand(SHAPE, 79) > 0.4).double()).double()
+    model = VariationalReconstructor(energy(), tolerance=TIGHT)
+    with torch.no_grad():
+        first = model(y, physics)
+        kept = model._converted
+        assert torch.equal(model(y, physics), first)
+        assert model._converted is kept
+        physics.update(mask=torch.ones(1, *SHAPE, dtype=torch.float64))
+        assert torch.allclose(model(y, physics), model(y), atol=1e-9)
+    assert model._converted is not kept
+
+
+@pytest.mark.parametrize("padding", ["valid", "circular", "reflect"])
+def test_physics_that_does_not_know_its_image_size(padding: str) -> None:
+    kernel = rand((1, 1, 3, 3), 80)
+    physics = deepinv.physics.Blur(kernel / kernel.sum(), padding=padding).double()
+    y = physics.A(rand((2, *SHAPE), 81))
+    model = VariationalReconstructor(energy(), tolerance=TIGHT)
+    with torch.no_grad():
+        found = model(y, physics)
+    truth = newton_minimizer(energy(physics), y)
+    assert torch.allclose(found, truth, atol=1e-8)
+
+
+def test_tomography_in_float32() -> None:
+    physics = deepinv.physics.Tomography(angles=6, img_width=8, circle=False, normalize=False)
+    y = physics.A(rand((2, 1, 8, 8), 82).float())
+    model = VariationalReconstructor(energy().float(), tolerance=Tolerance(distance=0.5))
+    with torch.no_grad():
+        found = model(y, physics)
+    assert found.dtype == torch.float32
+    assert model.solution is not None
+    truth = newton_minimizer(energy(physics), y.double())
+    error = (found.double() - truth).flatten(1).norm(dim=1)
+    assert bool((error <= 0.5).all())
+    assert bool((error <= model.solution.error).all())
 
 
 def test_gradient_through_the_reconstructor() -> None:

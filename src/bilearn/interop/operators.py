@@ -15,7 +15,9 @@ from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, Matr
 MATRIX_PIXELS = 256 * 256
 
 
-def as_operator(physics: Any = None, image_shape: tuple[int, ...] | None = None, seed: int = 0) -> ForwardOperator:
+def as_operator(
+    physics: Any = None, image_shape: tuple[int, ...] | None = None, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> ForwardOperator:
     """A :class:`ForwardOperator` equal to ``physics``.
 
     ==========================================  ==============================================================
@@ -35,6 +37,7 @@ def as_operator(physics: Any = None, image_shape: tuple[int, ...] | None = None,
         image_shape: (C, H, W) of one image; needed for circular ``Blur`` (used as it is without), and for objects that
             are not known and do not carry ``img_size``.
         seed: seed of the start vector of the power iteration.
+        dtype: of the images that a tomography matrix multiplies; the other operators take images of any dtype.
 
     Raises:
         TypeError: the object lacks A or A_adjoint.
@@ -61,7 +64,7 @@ def as_operator(physics: Any = None, image_shape: tuple[int, ...] | None = None,
     if isinstance(physics, Blur) and physics.padding == "circular" and image_shape is not None:
         return _circular(physics, image_shape)
     if isinstance(physics, Tomography) and int(physics.img_width) ** 2 <= MATRIX_PIXELS:
-        return tomography_matrix(physics)
+        return tomography_matrix(physics).to(dtype)
     return _unstructured(physics, image_shape, seed)
 
 
@@ -69,7 +72,8 @@ def _buffer(physics: nn.Module, name: str) -> Tensor:
     return dict(physics.named_buffers())[name]
 
 
-def _tensors(physics: Any) -> list[Tensor]:
+def tensors_of(physics: Any) -> list[Tensor]:
+    """Parameters and buffers of a torch module, nothing of any other object."""
     return [*physics.parameters(), *physics.buffers()] if isinstance(physics, nn.Module) else []
 
 
@@ -122,7 +126,7 @@ def _unstructured(physics: Any, image_shape: tuple[int, ...] | None, seed: int) 
             f"image_shape: found none for {type(physics).__name__}, expected (C, H, W); "
             "pass image_shape=... so that the norm of the operator can be estimated"
         )
-    tensors = _tensors(physics)
+    tensors = tensors_of(physics)
     real = next((t for t in tensors if t.dtype in (torch.float32, torch.float64)), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(1, *shape, generator=generator, dtype=real.dtype).to(real.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from deepinv.optim import Prior
 from torch import Tensor
 
 from bilearn.hypergradient import argmin_layer
-from bilearn.interop.operators import as_operator
+from bilearn.interop.operators import as_operator, tensors_of
 from bilearn.lower.minimize import minimize
 from bilearn.lower.solver import LowerSolver
+from bilearn.operators import ForwardOperator
 from bilearn.regularizers import Regularizer
-from bilearn.solution import Tolerance
+from bilearn.solution import Solution, Tolerance
 from bilearn.variational import VariationalEnergy
 
 
@@ -24,6 +26,8 @@ class VariationalReconstructor(Reconstructor):
 
     With grad mode on, the output is differentiable in the energy's parameters (implicit differentiation), so that it can
     be trained by ``deepinv.Trainer``; otherwise the certificate of the last call is kept in ``solution``.
+
+    What ``as_operator`` makes of a physics is kept until another object, or other tensors in the same object, are given.
 
     Args:
         energy: the learned energy.
@@ -41,7 +45,8 @@ class VariationalReconstructor(Reconstructor):
     ) -> None:
         super().__init__()
         self.energy, self.solver, self.tolerance, self.throw = energy, solver, tolerance, throw
-        self.solution: Any = None
+        self.solution: Solution | None = None
+        self._converted: _Converted | None = None
 
     def forward(self, y: Tensor, physics: Any = None, **_: Any) -> Tensor:
         """Reconstruct.
@@ -50,18 +55,48 @@ class VariationalReconstructor(Reconstructor):
             y: (B, ...) data.
             physics: forward operator; the one the energy was learned with if None.
         """
-        energy = self.energy if physics is None else with_physics(self.energy, physics)
+        energy = self.energy if physics is None else with_operator(self.energy, self._operator(physics, y))
         if torch.is_grad_enabled() and any(p.requires_grad for p in energy.parameters()):
             return argmin_layer(energy, y, solver=self.solver, tolerance=self.tolerance, throw=self.throw)
         self.solution = minimize(energy, y, self.solver, tolerance=self.tolerance, throw=self.throw)
         return self.solution.x
 
+    def _operator(self, physics: Any, y: Tensor) -> ForwardOperator:
+        tensors = tensors_of(physics)
+        kept = self._converted
+        if kept is None or not kept.holds(physics, tensors, y.dtype):
+            with torch.no_grad():
+                image_shape = tuple(physics.A_adjoint(y).shape[1:])
+            operator = as_operator(physics, image_shape, dtype=y.dtype)
+            kept = _Converted(physics, [t.detach().clone() for t in tensors], y.dtype, operator)
+            self._converted = kept
+        return kept.operator
 
-def with_physics(energy: VariationalEnergy, physics: Any) -> VariationalEnergy:
+
+@dataclass(frozen=True)
+class _Converted:
+    """A physics, copies of its tensors when it was converted, and what it became."""
+
+    physics: Any
+    tensors: list[Tensor]
+    dtype: torch.dtype
+    operator: ForwardOperator
+
+    def holds(self, physics: Any, tensors: list[Tensor], dtype: torch.dtype) -> bool:
+        """Whether converting again would give the same operator."""
+        return (
+            physics is self.physics
+            and dtype == self.dtype
+            and len(tensors) == len(self.tensors)
+            and all(a.device == b.device and torch.equal(a, b) for a, b in zip(tensors, self.tensors, strict=True))
+        )
+
+
+def with_operator(energy: VariationalEnergy, operator: ForwardOperator) -> VariationalEnergy:
     """The same fidelity and regularizer (shared, not copied) with another forward operator."""
     other = copy.copy(energy)
     other._modules = dict(energy._modules)
-    other.operator = as_operator(physics)
+    other.operator = operator
     return other
 
 

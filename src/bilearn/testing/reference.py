@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from bilearn import _batch
 from bilearn.energy import Energy, Hessian
@@ -52,7 +53,7 @@ def newton_minimizer(energy: Energy, y: Tensor, x0: Tensor | None = None, max_st
         ValueError: one sample has too many entries for dense matrices.
         RuntimeError: the step limit was reached.
     """
-    with torch.no_grad():
+    with torch.no_grad(), parametrize.cached():
         x = (energy.start(y) if x0 is None else x0).detach().clone()
         gradient = energy.grad(x, y)
         for _ in range(max_steps):
