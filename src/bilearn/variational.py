@@ -163,13 +163,17 @@ class VariationalHessian(Hessian):
                 return lambda v: inverse * v
             if diagonal is not None and off is not None:
                 return self._tridiagonal(data + diagonal, off)
-        return self._spectral(exact=True) if _uniform(self._weight) else None
+        return self._spectral(self._weight, exact=True) if _uniform(self._weight) else None
 
     def preconditioner(self) -> Apply | None:
-        """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A'A."""
-        data, diagonal = self._operator.normal_diagonal(self._weight), self._prior.diagonal()
+        """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A'A.
+
+        Negative second derivatives of a fidelity that is not convex count as zero here, so that the result is positive.
+        """
+        weight = self._weight.clamp(min=0.0)
+        data, diagonal = self._operator.normal_diagonal(weight), self._prior.diagonal()
         if data is None or diagonal is None:
-            return self._spectral(exact=False)
+            return self._spectral(weight, exact=False)
         inverse = 1 / (data + diagonal)
         return lambda v: inverse * v
 
@@ -185,12 +189,12 @@ class VariationalHessian(Hessian):
 
         return solve
 
-    def _spectral(self, exact: bool) -> Apply | None:
+    def _spectral(self, weight: Tensor, exact: bool) -> Apply | None:
         axes = max(self._like.ndim - 2, 1)
         for basis in (Cosine(axes), Fourier(axes)):
             data, prior = self._operator.normal_symbol(basis, self._like), self._prior.symbol(basis, self._like)
             if data is not None and prior is not None and (prior.exact or not exact):
-                mean = _batch.total(self._weight) / _batch.samples(self._weight)
+                mean = _batch.total(weight) / _batch.samples(weight)
                 inverse = 1 / (_batch.expand(mean, self._like) * data + prior.values)
                 return partial(basis.multiply, multiplier=inverse)
         return None

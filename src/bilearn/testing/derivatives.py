@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
-from bilearn.energy import Energy
+from bilearn.energy import Energy, Hessian
 from bilearn.parameters import ParameterVector
 from bilearn.testing._expect import at_most, close, holds, unchanged
 from bilearn.testing.reference import AtTheta, central_difference, coordinate_directions
@@ -72,52 +72,67 @@ def check_gradient(energy: Energy, x: Tensor, y: Tensor, generator: torch.Genera
 
 
 def check_hessian(energy: Energy, x: Tensor, y: Tensor, generator: torch.Generator, rtol: float) -> None:
-    """Products against differences of the gradient, stacks, symmetry, selection, direct solver, preconditioner."""
+    """Products against differences of the gradient, and everything a linear solve relies on."""
     hessian = energy.hessian(x, y)
     v = torch.stack([_random(x, generator) for _ in range(3)])
     with torch.no_grad():
-        first = hessian(v[0])
-        kept = first.clone()
         stacked = hessian(v)
-        unchanged("an earlier Hessian product", first, kept)
+        noise = 1e-13 * float(_batch.norm(energy.grad(x, y)).max()) / _step(x)
         for k, part in enumerate(v):
-            close(
-                f"Hessian product of right-hand side {k} of a stack against alone",
-                stacked[k],
-                hessian(part),
-                1e-11,
-                1e-13,
-            )
             difference = central_difference(lambda t, part=part: energy.grad(x + t * part, y), _step(x))
-            noise = 1e-13 * float(_batch.norm(energy.grad(x, y)).max()) / _step(x)
             close("Hessian product against central differences of grad", stacked[k], difference, rtol, noise)
-        left, right = _batch.dot(v[1], stacked[0]), _batch.dot(v[0], stacked[1])
-        size = float((_batch.norm(v[1]) * _batch.norm(stacked[0])).max())
-        close("symmetry of the Hessian, <u, H v> against <H u, v>", left, right, 1e-11, 1e-11 * size)
-        for i in range(_batch.size(x)):
-            one = torch.tensor([i], device=x.device)
-            close(
-                f"Hessian.select of sample {i}", hessian.select(one)(_batch.select(v[0], one)), kept[one], 1e-11, 1e-13
-            )
-        direct = hessian.direct()
-        if direct is not None:
-            close("direct() of one right-hand side: H direct(v) against v", hessian(direct(v[0])), v[0], 1e-8)
-            close("direct() of a stack: H direct(v) against v", hessian(direct(v)), v, 1e-8)
-        preconditioner = hessian.preconditioner()
-        if preconditioner is not None:
-            image = preconditioner(v)
-            close(
-                "preconditioner of a stack against one by one",
-                image,
-                torch.stack([preconditioner(p) for p in v]),
-                1e-11,
-            )
-            left, right = _batch.dot(v[1], image[0]), _batch.dot(v[0], image[1])
-            size = float((_batch.norm(v[1]) * _batch.norm(image[0])).max())
-            close("symmetry of the preconditioner", left, right, 1e-10, 1e-10 * size)
-            at_most(
-                "positivity of the preconditioner, -<v, P v>", -_batch.dot(v, image, lead=2), torch.zeros(()), 0.0, 0.0
-            )
+        _check_map("Hessian", hessian, v)
+
+
+def check_newton_model(energy: Energy, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
+    """``newton_model`` with fresh and with used memory; after a step of length zero it is the Hessian."""
+    v = torch.stack([_random(x, generator) for _ in range(3)])
+    with torch.no_grad():
+        first, advance = energy.newton_model(x, y, None)
+        _check_map("Newton model at the first step", first, v)
+        used, _ = energy.newton_model(x, y, advance(0.3 * v[0]))
+        _check_map("Newton model at the second step", used, v)
+        still, _ = energy.newton_model(x, y, advance(torch.zeros_like(x)))
+        close("Newton model after a step of length zero against the Hessian", still(v), energy.hessian(x, y)(v), 1e-10)
+        mu = energy.curvature(y).strong_convexity
+        if mu.known and bool((mu.per_sample(x) >= 0).all()):
+            for model in (first, used):
+                at_most(
+                    "positivity of the Newton model, -<v, M v>", -_batch.dot(v, model(v), lead=2), torch.zeros(()), 0.0
+                )
+
+
+def _check_map(name: str, hessian: Hessian, v: Tensor) -> None:
+    """Stacks (K, B, ...), memory, symmetry, selection, direct solver and preconditioner of a linear map."""
+    first = hessian(v[0])
+    kept = first.clone()
+    stacked = hessian(v)
+    unchanged(f"{name}: an earlier product", first, kept)
+    for k, part in enumerate(v):
+        close(
+            f"{name}: product of right-hand side {k} of a stack against alone", stacked[k], hessian(part), 1e-11, 1e-13
+        )
+    left, right = _batch.dot(v[1], stacked[0]), _batch.dot(v[0], stacked[1])
+    size = float((_batch.norm(v[1]) * _batch.norm(stacked[0])).max())
+    close(f"{name}: symmetry, <u, H v> against <H u, v>", left, right, 1e-11, 1e-11 * size)
+    for i in range(v.shape[1]):
+        one = torch.tensor([i], device=v.device)
+        alone = hessian.select(one)(_batch.select(v[0], one))
+        close(f"{name}: select of sample {i}", alone, kept[one], 1e-11, 1e-13)
+    direct = hessian.direct()
+    if direct is not None:
+        close(f"{name}: direct() of one right-hand side, H direct(v) against v", hessian(direct(v[0])), v[0], 1e-8)
+        close(f"{name}: direct() of a stack, H direct(v) against v", hessian(direct(v)), v, 1e-8)
+    preconditioner = hessian.preconditioner()
+    if preconditioner is not None:
+        image = preconditioner(v)
+        alone = torch.stack([preconditioner(p) for p in v])
+        close(f"{name}: preconditioner of a stack against one by one", image, alone, 1e-11)
+        left, right = _batch.dot(v[1], image[0]), _batch.dot(v[0], image[1])
+        size = float((_batch.norm(v[1]) * _batch.norm(image[0])).max())
+        close(f"{name}: symmetry of the preconditioner", left, right, 1e-10, 1e-10 * size)
+        positive = -_batch.dot(v, image, lead=2)
+        at_most(f"{name}: positivity of the preconditioner, -<v, P v>", positive, torch.zeros(()), 0.0)
 
 
 def check_cross(energy: Energy, x: Tensor, y: Tensor, generator: torch.Generator, rtol: float) -> None:

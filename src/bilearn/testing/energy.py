@@ -8,7 +8,14 @@ from torch import Tensor
 from bilearn import _batch
 from bilearn.energy import Energy
 from bilearn.testing.bounds import check_constants, check_rounding, check_variations
-from bilearn.testing.derivatives import check_cross, check_gradient, check_hessian, check_untouched, check_values
+from bilearn.testing.derivatives import (
+    check_cross,
+    check_gradient,
+    check_hessian,
+    check_newton_model,
+    check_untouched,
+    check_values,
+)
 
 
 def check_energy(energy: Energy, x: Tensor, y: Tensor, seed: int = 0, rtol: float = 1e-6) -> None:
@@ -22,7 +29,8 @@ def check_energy(energy: Energy, x: Tensor, y: Tensor, seed: int = 0, rtol: floa
     1. Values: shape (B,), finite, and each sample's value, gradient and start independent of the other samples.
     2. ``grad`` against autograd of the value and against central differences, with grad mode on and off.
     3. ``hessian``: products against central differences of ``grad``, alone and stacked (K, B, ...); symmetry; ``select``;
-       ``direct()`` inverts it; ``preconditioner()`` is symmetric and positive.
+       ``direct()`` inverts it; ``preconditioner()`` is symmetric and positive. The same for ``newton_model``, which
+       after a step of length zero must be the Hessian.
     4. ``cross_vjp`` and ``cross_columns`` against central differences in the coordinates of theta (all of them up to 12
        parameters, 12 random ones beyond).
     5. ``curvature``: no eigenvalue of the Hessian below mu or above L, no change above a Lipschitz constant, at 15 points
@@ -54,6 +62,7 @@ def check_energy(energy: Energy, x: Tensor, y: Tensor, seed: int = 0, rtol: floa
         check_values(energy, x, y)
         check_gradient(energy, x, y, generator, rtol)
         check_hessian(energy, x, y, generator, rtol)
+        check_newton_model(energy, x, y, generator)
         check_cross(energy, x, y, generator, rtol)
         check_constants(energy, x, y, generator)
         check_variations(energy, x, y, generator)
