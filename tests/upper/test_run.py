@@ -9,12 +9,17 @@ import torch
 from synthetic_oracles import FLAT_TAIL, FREUDENSTEIN_ROTH, LINEAR, ROSENBROCK, SyntheticOracle
 
 from bilearn.upper import (
+    HOAG,
     LBFGSB,
+    MAID,
     BayesianSearch,
     GaussNewton,
     GridSearch,
+    InexactSGD,
+    Polynomial,
     ProjectedGradient,
     RandomSearch,
+    ScheduledGradient,
     TorchOptimizer,
     UpperOptimizer,
     UpperState,
@@ -40,6 +45,10 @@ ALL: list[UpperOptimizer] = [
     ProjectedGradient(),
     TorchOptimizer(adam),
     TorchOptimizer(momentum, accuracy=lambda k: 1.0 / (k + 1)),
+    MAID(),
+    HOAG(),
+    ScheduledGradient(Polynomial(0.01, 0.1)),
+    InexactSGD(1e-3, 1.0, batch_size=2),
     GridSearch(3),
     RandomSearch(8),
     BayesianSearch(14),

@@ -17,12 +17,12 @@ class HOAGState(UpperState):
     """Adds to :class:`UpperState` the step length.
 
     Attributes:
-        length: 1/L, the step length of the next trial; NaN before the first.
+        length: 1/L, the step length of the next trial; None before the first.
         initial_value: F at the start.
         rejections: trials rejected since the last accepted one.
     """
 
-    length: float = math.nan
+    length: float | None = None
     initial_value: float = math.nan
     rejections: int = 0
 
@@ -82,7 +82,7 @@ class HOAG(UpperOptimizer[HOAGState]):
             best=start,
             current=start,
             status=UpperStatus.RUNNING if finite(start) else UpperStatus.NON_FINITE,
-            length=math.nan if self.initial_length is None else self.initial_length,
+            length=self.initial_length,
             initial_value=start.value,
         )
 
@@ -99,7 +99,7 @@ class HOAG(UpperOptimizer[HOAGState]):
             state = replace(state, current=current, evaluations=state.evaluations + 1)
             norm = slope(parameters, current)
 
-        length = 1.0 / norm if math.isnan(state.length) and norm > 0 else state.length
+        length = 1.0 / max(norm, known_error(current)) if state.length is None else state.length
         point = parameters.project(current.theta - length * gradient_of(current))
         distance = float((point - current.theta).norm())
         if distance <= self.step_tolerance:

@@ -28,12 +28,12 @@ class MAIDState(UpperState):
     """Adds to :class:`UpperState` step length and accuracy, which the method adapts.
 
     Attributes:
-        length: step length beta of the next line search.
+        length: step length beta of the next line search; None before the first.
         accuracy: gradient accuracy asked for last; None where it was left to the oracle.
         initial_value: F at the start.
     """
 
-    length: float = 1.0
+    length: float | None = None
     accuracy: float | None = None
     initial_value: float = math.nan
 
@@ -128,7 +128,7 @@ class MAID(UpperOptimizer[MAIDState]):
             best=start,
             current=start,
             status=UpperStatus.RUNNING if finite(start) else UpperStatus.NON_FINITE,
-            length=math.nan if self.initial_length is None else self.initial_length,
+            length=self.initial_length,
             accuracy=self.initial_accuracy,
             initial_value=start.value,
         )
@@ -147,22 +147,23 @@ class MAID(UpperOptimizer[MAIDState]):
         reason = stationary(parameters, current, self.gradient_tolerance * scale)
         if reason is not None:
             return replace(state, status=reason)
-        if math.isnan(state.length):
-            state = replace(state, length=1.0 / slope(parameters, current))
-        state = self._search(objective, state, self.decrease_tolerance * scale)
-        return self._arrive(objective, state) if state.status is UpperStatus.RUNNING else state
+        length = 1.0 / slope(parameters, current) if state.length is None else state.length
+        state, length = self._search(objective, state, length, self.decrease_tolerance * scale)
+        if state.status is UpperStatus.RUNNING:
+            return self._arrive(objective, replace(state, length=self.grow * length))
+        return replace(state, length=length)
 
-    def _search(self, objective: Oracle, state: MAIDState, negligible: float) -> MAIDState:
+    def _search(self, objective: Oracle, state: MAIDState, length: float, negligible: float) -> tuple[MAIDState, float]:
         """Steps 2 to 4: a state whose ``current`` is the accepted point, still without gradient, and ``best`` the point
-        left; or a state with a final status."""
+        left, or a state with a final status; and the step length."""
         rejections, home = 0, objective.snapshot()
         while True:
             current = state.current
-            point = objective.parameters.project(current.theta - state.length * gradient_of(current))
+            point = objective.parameters.project(current.theta - length * gradient_of(current))
             move = point - current.theta
             hoped = -float(gradient_of(current) @ move)
             if float(move.abs().max()) <= self.step_tolerance or hoped <= 0:
-                return replace(state, status=UpperStatus.NO_PROGRESS if rejections else UpperStatus.SMALL_STEP)
+                return replace(state, status=UpperStatus.NO_PROGRESS if rejections else UpperStatus.SMALL_STEP), length
             accuracy = max(self.value_accuracy * hoped, negligible, math.ulp(current.value))
             requests = 1
             if math.isfinite(current.bound) and current.bound > accuracy:
@@ -171,12 +172,12 @@ class MAID(UpperOptimizer[MAIDState]):
             trial = objective.value(point, accuracy)
             state = replace(state, best=current, current=current, evaluations=state.evaluations + requests)
             if self._accepts(current, trial, hoped):
-                return replace(state, current=trial)
+                return replace(state, current=trial), length
             if self._drowned(current, trial, hoped):
-                return replace(state, status=UpperStatus.SMALL_DECREASE)
+                return replace(state, status=UpperStatus.SMALL_DECREASE), length
             objective.restore(home)
             rejections += 1
-            state = replace(state, length=state.length * self._factor(current.value - trial.value, hoped))
+            length *= self._factor(current.value - trial.value, hoped)
             if rejections % self.max_trials == 0 and known_error(current) > 0:
                 current = sharpen(objective.hypergradient, current, self.tighten * known_error(current))
                 state = replace(state, best=current, current=current, evaluations=state.evaluations + 1)
@@ -211,4 +212,4 @@ class MAID(UpperOptimizer[MAIDState]):
         if not finite(there):
             return replace(state, best=state.current, status=UpperStatus.NON_FINITE)
         there = with_value(there, state.current) if state.current.bound < there.bound else there
-        return replace(state, best=there, current=there, length=self.grow * state.length, accuracy=accuracy)
+        return replace(state, best=there, current=there, accuracy=accuracy)
