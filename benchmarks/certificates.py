@@ -3,7 +3,8 @@
     python benchmarks/certificates.py
 
 Smoothed-TV denoising, deblurring and inpainting of piecewise constant images, and 1-D signals. The truth is a solve in
-float64, with the parameters and data as rounded to the dtype, to the floor of certification. A ratio above 1 would be a wrong certificate; one of 1e-6 a useless one.
+float64, with the parameters and data as rounded to the dtype, to the floor of certification. A ratio above 1 would be a
+wrong certificate; one of 1e-6 a useless one.
 """
 
 from __future__ import annotations
