@@ -181,16 +181,18 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("ls_weight-tv", variational(lambda: LeastSquares(1.5, learn=True), tv)),
     EnergyCase(
         "ls_map-tikhonov",
-        variational(lambda: LeastSquares(0.5 + rand((1, *IMAGE), 10), learn=True), Tikhonov),
+        variational(lambda: LeastSquares(0.5 + rand((1, *SMALL), 10), learn=True), Tikhonov),
+        SMALL,
         grid=True,
     ),
     EnergyCase("kl-tv", variational(lambda: KullbackLeibler(1.0, 0.7, learn=True), tv), grid=True),
     EnergyCase(
         "kl_map-h1",
-        variational(lambda: KullbackLeibler(0.5, 0.5 + rand((1, *IMAGE), 11)), lambda: Sum(SquaredH1(), Tikhonov())),
+        variational(lambda: KullbackLeibler(0.5, 0.5 + rand((1, *SMALL), 11)), lambda: Sum(SquaredH1(), Tikhonov())),
+        SMALL,
     ),
     EnergyCase("huber-tv", variational(lambda: Huber(1.2, 0.15, learn=_both()), tv), grid=True),
-    EnergyCase("huber_map-tv", variational(lambda: Huber(0.5 + rand((1, *IMAGE), 12), 0.15, learn=_both()), tv)),
+    EnergyCase("huber_map-tv", variational(lambda: Huber(0.5 + rand((1, *SMALL), 12), 0.15, learn=_both()), tv), SMALL),
     EnergyCase("pseudohuber-tv", variational(lambda: PseudoHuber(1.2, 0.15, learn=_both()), tv), grid=True),
     EnergyCase("studentt-tv", variational(lambda: StudentT(0.6, 0.3, learn=_both()), lambda: tv(xi=0.2)), grid=True),
     EnergyCase(
@@ -213,22 +215,26 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("ls-signal_blur-tv", variational(LeastSquares, lambda: tv(axes=1), signal_blur), SIGNAL),
     # regularizers
     EnergyCase("ls-tikhonov", variational(LeastSquares, Tikhonov)),
-    EnergyCase("ls-tikhonov_map", variational(LeastSquares, lambda: Tikhonov(alpha_map((1, *IMAGE))))),
+    EnergyCase("ls-tikhonov_map", variational(LeastSquares, lambda: Tikhonov(alpha_map((1, *SMALL)))), SMALL),
     EnergyCase("ls-h1", variational(LeastSquares, SquaredH1)),
     EnergyCase(
         "ls-blur-h1",
         variational(LeastSquares, lambda: Sum(SquaredH1(boundary="periodic"), Tikhonov()), blur),
         grid=True,
     ),
-    EnergyCase("ls-h1_map", variational(LeastSquares, lambda: SquaredH1(alpha_map((1, *IMAGE))))),
+    EnergyCase("ls-h1_map", variational(LeastSquares, lambda: SquaredH1(alpha_map((1, *SMALL)))), SMALL),
     EnergyCase("ls-tv_anisotropic", variational(LeastSquares, lambda: tv(isotropic=False))),
     EnergyCase("ls-tv_bracket", variational(LeastSquares, lambda: tv(bracket=True, xi=0.8)), grid=True),
     EnergyCase("ls-tv_map", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *SMALL)))), SMALL, grid=True),
     EnergyCase(
-        "ls-tv_map_bracket", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *IMAGE)), bracket=True, xi=0.8))
+        "ls-tv_map_bracket",
+        variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *SMALL)), bracket=True, xi=0.8)),
+        SMALL,
     ),
     EnergyCase(
-        "ls-tv_map_anisotropic", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *IMAGE)), isotropic=False))
+        "ls-tv_map_anisotropic",
+        variational(LeastSquares, lambda: tv(alpha=alpha_map((1, *SMALL)), isotropic=False)),
+        SMALL,
     ),
     EnergyCase("ls-tv_shared_map", variational(LeastSquares, lambda: tv(alpha=alpha_map((1, 1, *COLOR[1:])))), COLOR),
     EnergyCase(
