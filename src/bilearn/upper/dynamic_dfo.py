@@ -21,6 +21,10 @@ from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperSta
 _SMALL = 1e-2
 """A step shorter than this part of the radius says more about the radius than about F."""
 
+_CURVATURE = 0.01
+"""Values need no errors below this times F times radius^2: there the model errs by its order."""
+_SLACK = 1.1
+"""A bound this much larger than asked for will do."""
 _GLANCE = 8.0
 """A trial point is first evaluated to this many times the current value: enough to reject a bad one."""
 
@@ -95,8 +99,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     derivative-free Gauss-Newton method, Math. Prog. Comp. 11 (2019).
 
     Args:
-        initial_radius: first trust radius; 1 is a factor of ten in a decimal logarithm, the width of the box of a plain
-            number.
+        initial_radius: first trust radius; 1 is a factor of ten in a decimal logarithm, a fifth of the box of a plain number.
         max_radius: largest radius.
         final_radius: SMALL_DECREASE when a model that is fully linear at this radius promises nothing, SMALL_STEP when
             rejected steps have made the radius so small.
@@ -204,14 +207,15 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             self._improve(points, radius)
         proposal = self._propose(points, radius, nothing)
         if proposal is None:
-            return UpperStatus.NON_FINITE, radius, False
+            lost = radius <= self.final_radius
+            return UpperStatus.NON_FINITE if lost else UpperStatus.RUNNING, 0.25 * radius, False
         fully_linear = proposal.chosen.fully_linear
         slope = proposal.model.linear_decrease(*points.box(1.0))
         if proposal.predicted <= nothing or proposal.length <= max(_SMALL * radius, self.final_radius):
             if not fully_linear:
                 return UpperStatus.RUNNING, radius, True
             if radius > self.final_radius:
-                return UpperStatus.RUNNING, max(min(0.25 * radius, 4 * proposal.length), self.final_radius), True
+                return UpperStatus.RUNNING, max(0.25 * radius, self.final_radius), True
             return UpperStatus.SMALL_DECREASE, radius, False
         if slope <= self.criticality * scale and not fully_linear:
             return UpperStatus.RUNNING, radius, True
@@ -241,20 +245,22 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     def _propose(self, points: Points, radius: float, nothing: float) -> Proposal | None:
         """The accuracy phase: a model whose promise survives the errors of the values behind it."""
         proposal = self._model(points, radius)
+        floor = max(nothing, _CURVATURE * min(radius, 1.0) ** 2 * abs(points.current.value))
         for _ in range(MAX_REQUESTS * len(points.evaluations)):
-            if self.prescribed is not None or proposal is None or proposal.predicted <= nothing:
+            if self.prescribed is not None or proposal is None:
                 break
-            goal = self.value_accuracy * proposal.predicted
+            resolved = max(proposal.predicted, floor)
+            goal, allowed = self.value_accuracy * resolved, self.model_accuracy * resolved
+            influence = proposal.model.influence(proposal.move)
             if doubt(points.current) > 2.0 * goal:
                 useful = points.refine(0, goal)
-            else:
-                influence = proposal.model.influence(proposal.move)
-                worst, allowed = int(influence.argmax()), self.model_accuracy * proposal.predicted
-                if float(influence.sum()) <= allowed:
-                    break
+            elif float(influence.sum()) > allowed:
+                worst = int(influence.argmax())
                 index = proposal.chosen.chosen[worst]
                 share = 0.5 * allowed / (float(influence[worst]) * len(proposal.chosen.chosen))
                 useful = points.refine(index, max(share, 1e-3) * doubt(points.evaluations[index]))
+            else:
+                break
             if not useful:
                 break
             proposal = self._model(points, radius)
@@ -304,20 +310,21 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
 
     def _decide(self, points: Points, trial: int, predicted: float) -> tuple[bool, bool]:
         """Whether the decrease reaches the required one, and whether that could be decided."""
-        required, smallest = self.acceptance * predicted, self.decision_accuracy * predicted
+        required, smallest = self.acceptance * predicted, self.decision_accuracy * predicted / _SLACK
         expected = self.value_accuracy * predicted
-        while True:
+        for _ in range(4 * MAX_REQUESTS):
             here, there = points.current, points.evaluations[trial]
             excess, error = here.value - there.value - required, doubt(here) + doubt(there)
-            if self.prescribed is not None or max(doubt(here), doubt(there)) <= smallest:
+            if self.prescribed is not None or max(doubt(here), doubt(there)) <= _SLACK * smallest:
                 return excess >= 0, True
             if abs(excess) >= error:
                 return excess > 0, True
-            goal = max(min(0.4 * abs(excess), 0.5 * max(doubt(here), doubt(there))), expected)
+            goal = max(min(0.4 * abs(excess), 0.1 * max(doubt(here), doubt(there))), expected)
             for index in (0, trial):
-                if doubt(points.evaluations[index]) > goal and not points.refine(index, goal):
+                if doubt(points.evaluations[index]) > _SLACK * goal and not points.refine(index, goal):
                     return False, False
             expected = max(0.5 * expected, smallest)
+        return False, False
 
     def _accuracy(self, radius: float, dynamic: float) -> float:
         return dynamic if self.prescribed is None else self.prescribed(radius)

@@ -89,7 +89,8 @@ class InterpolationModel:
 
 def _residuals(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
     """Residuals scaled so that F = |r|^2 + penalty, and bounds on their errors."""
-    assert evaluation.residuals is not None and evaluation.residual_bounds is not None
+    assert evaluation.residuals is not None
+    assert evaluation.residual_bounds is not None
     found, bounds = double(evaluation.residuals), double(evaluation.residual_bounds)
     total = float(found.square().sum())
     scale = math.sqrt(max(evaluation.value - evaluation.penalty, 0.0) / total) if total > 0 else 1.0

@@ -14,8 +14,6 @@ from bilearn.upper.gauss_newton_model import double
 from bilearn.upper.optimizer import Oracle
 from bilearn.upper.warp import coordinate_rates
 
-_HARDLY = 0.9
-
 
 class Points:
     """Evaluated points, the first of which is the current iterate; lives during one upper-level step.
@@ -90,7 +88,7 @@ class Points:
         return len(self.evaluations) - 1
 
     def refine(self, index: int, accuracy: float) -> bool:
-        """Ask for a value again where its solves stopped; whether its bound became clearly smaller."""
+        """Ask for a value again where its solves stopped; False if the accuracy was missed by a factor of two."""
         before = self.evaluations[index]
         self.objective.restore(self._starts[index])
         after = self._ask(before.theta, accuracy)
@@ -98,7 +96,7 @@ class Points:
             return False
         self.evaluations[index] = after
         self._starts[index] = self.objective.snapshot()
-        return after.bound <= max(accuracy, _HARDLY * before.bound)
+        return after.bound <= 2.0 * accuracy
 
     def drop(self, index: int) -> None:
         """Forget a point."""
@@ -119,13 +117,13 @@ class Points:
 def units(objective: Oracle, theta: Tensor) -> Tensor:
     """(P,) lengths that the trust radius multiplies: a factor of ten or the like, or the width of a box.
 
-    A coordinate that is a logarithm or logit has unit 1; one that is the number itself has the width of its box as unit,
-    or 1 where the box is unbounded. No unit is longer than the box.
+    A coordinate that is a logarithm or logit has unit 1; one that is the number itself has a fifth of its box as
+    unit, or 1 where the box is unbounded. No unit is longer than the box.
     """
     parameters = objective.parameters
     width = double(parameters.upper) - double(parameters.lower)
     plain = coordinate_rates(parameters, theta) == 0
-    unit = torch.where(plain & width.isfinite(), width, 1.0)
+    unit = torch.where(plain & width.isfinite(), 0.2 * width, 1.0)
     return torch.minimum(unit, width)
 
 

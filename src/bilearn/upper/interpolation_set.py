@@ -23,8 +23,8 @@ class InterpolationSet:
         chosen: their indices, 0 first.
         lagrange: their Lagrange functions, or None where directions are missing.
         fully_linear: whether n of them lie within twice the radius and span all directions, each at least a tenth of the
-            radius away from the span of those before: then the errors of the linear interpolant and of its gradient are
-            at most a constant times radius^2 and radius.
+            radius (less for more than four parameters) away from the span of those before: then the errors of the linear
+            interpolant and of its gradient are at most a constant times radius^2 and radius.
         missing: (n,) how much of each coordinate direction the near points do not span, between 0 and 1; None if the
             set is fully linear.
     """
@@ -53,13 +53,14 @@ class InterpolationSet:
         """
         size = nodes.shape[1]
         distance = nodes.abs().amax(1)
+        pivot = min(_PIVOT, 2 * _PIVOT / size**0.5) * radius
         order = [j for j in distance.argsort().tolist() if j != 0 and float(distance[j]) <= _FAR * radius]
         near = [j for j in order if float(distance[j]) <= _REACH * radius]
         span = torch.zeros(0, size, dtype=nodes.dtype)
-        basis, span = _extend([], span, nodes, near, _PIVOT * radius)
+        basis, span = _extend([], span, nodes, near, pivot)
         fully_linear = len(basis) == size
         missing = None if fully_linear else _complement(span)
-        basis, span = _extend(basis, span, nodes, [j for j in order if j not in basis], _PIVOT * radius)
+        basis, span = _extend(basis, span, nodes, [j for j in order if j not in basis], pivot)
         chosen = [0, *basis]
         if len(basis) < size:
             return cls(chosen, None, False, missing)
