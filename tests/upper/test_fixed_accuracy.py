@@ -102,7 +102,7 @@ def test_adaptive_accuracy_needs_less_work_than_an_over_solved_count() -> None:
         assert run(MAID(), objective, problem.start, callback=close).status is UpperStatus.EARLY_STOP
         return objective.cost.gradients
 
-    assert 3 * work(None) < work(2000)
+    assert 2 * work(None) < work(1000)
 
 
 def test_options_are_checked(objective: ReducedObjective) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from synthetic_oracles import LINEAR
@@ -51,7 +53,7 @@ def test_lengths_accuracies_and_values_follow_the_plan() -> None:
     assert asked == [0.5 * (k + 1) ** -0.3 for k in range(10)]
     values = [theta for kind, theta, _ in oracle.asked if kind == "value"]
     assert [theta.tolist() for theta in values] == [states[k].current.theta.tolist() for k in (0, 6)]
-    for k, (before, after) in enumerate(zip(states[:-1], states[1:], strict=True)):
+    for k, (before, after) in enumerate(itertools.pairwise(states)):
         step = before.current.theta - 1e-3 * (k + 1) ** -0.6 * before.current.gradient
         assert after.current.theta.equal(oracle.parameters.project(step))
 
