@@ -118,8 +118,8 @@ def _name(annotation: Any) -> str:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+    if get_origin(annotation) is None and isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
     return [model for part in get_args(annotation) for model in _models(part)]
 
 
