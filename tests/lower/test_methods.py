@@ -89,6 +89,22 @@ def test_restarts_act_where_they_should():
     assert (minimize(equal, y, NesterovGradient(check_every=1), tolerance=tolerance).steps == 1).all()
 
 
+def test_steady_momentum_saves_steps_from_a_warm_start():
+    energy, y = Quadratic(SPECTRUM), data(3, 16)
+    near = energy.minimizer(y) + 1e-3 * y
+    tolerance = Tolerance(gradient=1e-8)
+    plain, steady = (
+        minimize(energy, y, NesterovGradient(steady=s, check_every=1), near, tolerance) for s in (False, True)
+    )
+    assert steady.converged
+    assert bool((steady.steps < plain.steps).all())
+    convex = Quadratic(SPECTRUM, "convex")
+    first, second = (
+        minimize(convex, y, NesterovGradient(steady=s), near, tolerance).steps.tolist() for s in (False, True)
+    )
+    assert first == second
+
+
 @pytest.mark.parametrize("solver", [GradientDescent(), NesterovGradient()])
 def test_gradient_methods_ask_for_the_lipschitz_constant(solver):
     with pytest.raises(ValueError, match=rf"{solver.name}: SignalTV\.curvature\(y\)\.smoothness is unknown"):

@@ -41,8 +41,8 @@ class NesterovGradient(LowerSolver):
 
     Args:
         restart: restart strongly convex samples too; pays where h is more curved around its minimizer than mu says.
-        steady: start strongly convex samples with t_1 = 1/sqrt(q), the value that t tends to; saves a quarter to a third
-            of the steps from a warm start.
+        steady: start strongly convex samples with t_1 = 1/sqrt(q), the value that t tends to; saves steps from a warm
+            start (a quarter to a third of them on 1-D total variation).
         check_every: steps between two looks at the gradient norm.
         max_steps: step limit.
 

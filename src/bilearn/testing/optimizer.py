@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import torch
@@ -105,8 +106,8 @@ def check_optimizer(
         check_optimizer(MyOptimizer(), problem.objective, problem.start, problem.optimum)
 
     1. Every theta it asks for lies in the box, every accuracy is positive, and the start is not changed.
-    2. The best value never increases from step to step, iterations and evaluations are counted, and the run ends by
-       itself or at ``max_steps`` with the status that says so.
+    2. The best value (the upper end of its interval where that is known) never increases from step to step, iterations
+       and evaluations are counted, and the run ends by itself or at ``max_steps`` with the status that says so.
     3. The best value ends within ``rtol`` of the optimum, and not below it by more than its own bound.
     4. A state survives ``state_to_tree``, ``torch.save``, ``torch.load(weights_only=True)`` and ``state_from_tree``.
 
@@ -128,10 +129,10 @@ def check_optimizer(
     final = run(optimizer, watched, theta, max_steps, callback=states.append)
     unchanged(f"{name}: theta, the start,", theta, start)
     holds(f"{name}: still running after run()", final.status is not UpperStatus.RUNNING)
-    best = [s.best.value for s in states]
+    best = [s.best.upper if isfinite(s.best.upper) else s.best.value for s in states]
     for i, (before, after) in enumerate(pairwise(best)):
         holds(
-            f"{name}: the best value increased from {before:.10g} to {after:.10g} in step {i + 1}",
+            f"{name}: the best value (certified upper end) increased from {before:.10g} to {after:.10g} in step {i + 1}",
             after <= before + 1e-12 * abs(before),
         )
     holds(f"{name}: {final.iteration} iterations counted, limit {max_steps}", 0 <= final.iteration <= max_steps)

@@ -198,9 +198,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             improve=improve,
         )
 
-    def _advance(
-        self, points: Points, radius: float, improve: bool, scale: float
-    ) -> tuple[UpperStatus, float, bool]:
+    def _advance(self, points: Points, radius: float, improve: bool, scale: float) -> tuple[UpperStatus, float, bool]:
         """One step; status, next radius, and whether the next step has to improve the set first."""
         nothing = self.decrease_tolerance * scale
         if improve and not self._choose(points, radius).fully_linear:

@@ -104,8 +104,8 @@ class Points:
 
     def promote(self, index: int) -> None:
         """Make a point the current iterate."""
-        for column in (self.evaluations, self._starts):
-            column.insert(0, column.pop(index))
+        self.evaluations.insert(0, self.evaluations.pop(index))
+        self._starts.insert(0, self._starts.pop(index))
 
     def _ask(self, theta: Tensor, accuracy: float) -> Evaluation:
         self.requests += 1

@@ -85,7 +85,9 @@ class Lagrange:
                 slope = sign * (self.slopes + torch.einsum("jkl,jl->jk", self.curvatures, point))
                 point = torch.where(slope > 0, upper, lower)
                 linear = (self.slopes * point).sum(1)
-                value = (self.constants + linear + 0.5 * torch.einsum("jk,jkl,jl->j", point, self.curvatures, point)).abs()
+                value = (
+                    self.constants + linear + 0.5 * torch.einsum("jk,jkl,jl->j", point, self.curvatures, point)
+                ).abs()
                 improved = value > best
                 best = torch.where(improved, value, best)
                 where = torch.where(improved[:, None], point, where)
