@@ -93,7 +93,7 @@ class MAID(UpperOptimizer[MAIDState]):
     value_accuracy: float = 0.1
     shrink: float = 0.5
     least_shrink: float = 0.1
-    grow: float = 1.5
+    grow: float = 10.0 / 9.0
     tighten: float = 0.5
     relax: float = 10.0
     max_trials: int = 10
