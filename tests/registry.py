@@ -33,12 +33,16 @@ from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
 from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
 from bilearn.upper import (
+    HOAG,
     LBFGSB,
+    MAID,
     BayesianSearch,
+    Fixed,
     GaussNewton,
     GridSearch,
     ProjectedGradient,
     RandomSearch,
+    ScheduledGradient,
     TorchOptimizer,
     UpperOptimizer,
 )
@@ -348,7 +352,10 @@ OPTIMIZERS: list[UpperOptimizer] = [
     GaussNewton(),
     GaussNewton(second_order=False),
     LBFGSB(),
+    MAID(),
+    HOAG(),
     ProjectedGradient(),
+    ScheduledGradient(Fixed(0.1)),
 ]
 
 TORCH_OPTIMIZERS: list[UpperOptimizer] = [

@@ -183,9 +183,7 @@ class PenaltyTerms:
 def _positive_part(slopes: Tensor, parameters: ParameterVector, zero: Tensor | None) -> Tensor | None:
     if not slopes.requires_grad:
         return zero
-    rows = [
-        torch.autograd.grad(s, parameters.parameters, retain_graph=True, materialize_grads=True) for s in slopes
-    ]
+    rows = [torch.autograd.grad(s, parameters.parameters, retain_graph=True, materialize_grads=True) for s in slopes]
     full = torch.stack([parameters.flatten(row) for row in rows])
     if not bool(torch.isfinite(full).all()):
         return full

@@ -262,9 +262,7 @@ class ReducedObjective:
                 tally = self._pass(estimator, kind, tally.again(), goal / self._scale)
         return self._record(tally.evaluation(accuracy))
 
-    def _pass(
-        self, estimator: HypergradientEstimator, kind: str, tally: Tally, goal: float | None
-    ) -> Tally:
+    def _pass(self, estimator: HypergradientEstimator, kind: str, tally: Tally, goal: float | None) -> Tally:
         for index in self._chunks():
             share = None if goal is None else tally.share(goal, index.numel())
             result = estimator.estimate(

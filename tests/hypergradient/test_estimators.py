@@ -197,9 +197,10 @@ def test_unknown_constants_give_infinite_bounds() -> None:
     for estimator in ADAPTIVE:
         result = estimator.estimate(Chain(declared=False), SquaredError(), y, target)
         assert float((result.gradient - exact).norm()) <= 1e-3 * float(exact.norm())
-        assert "cannot be certified" in estimator.estimate(
-            Chain(declared=False), SquaredError(), y, target, accuracy=1e-3
-        ).message
+        assert (
+            "cannot be certified"
+            in estimator.estimate(Chain(declared=False), SquaredError(), y, target, accuracy=1e-3).message
+        )
 
 
 def test_a_loss_without_constants_gives_infinite_bounds() -> None:

@@ -73,9 +73,7 @@ class WeightMap(Energy):
         return 0.5 * ((x - y).square() + self.weight * x.square()).sum(-1)
 
     def curvature(self, y: Tensor) -> Curvature:
-        return Curvature(
-            Constant(1 + self.weight.min()), Constant(1 + self.weight.max()), Constant(0.0), Constant(1.0)
-        )
+        return Curvature(Constant(1 + self.weight.min()), Constant(1 + self.weight.max()), Constant(0.0), Constant(1.0))
 
     def cross_norm(self, x: Tensor, y: Tensor) -> Tensor | None:
         return x.abs().amax(-1) if self.declare_norm else None

@@ -34,9 +34,7 @@ def new_directory(output: str | Path | None, name: str, overwrite: bool) -> RunD
     raise AssertionError("unreachable")
 
 
-def run_and_report(
-    experiment: Experiment, directory: RunDirectory, resume: bool = False, quiet: bool = False
-) -> None:
+def run_and_report(experiment: Experiment, directory: RunDirectory, resume: bool = False, quiet: bool = False) -> None:
     """Learn, write the report, print the summary; exit with 1 if learning failed and with 130 after Ctrl-C."""
     console = Console()
     display = [] if quiet else [ProgressDisplay(Console(stderr=True))]

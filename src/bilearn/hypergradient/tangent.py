@@ -38,7 +38,9 @@ class TangentHypergradient(AdaptiveEstimator):
         stage, columns = point.stage, _columns(point)
         reach = _batch.norm(point.slope) + point.loss.grad_variation(point.x, point.target, point.lower.error)
         sensitivity = (reach / stage.mu).expand(columns.shape[0], -1)
-        tolerance = linear_tolerance(point, _batch.norm(columns, lead=2), sensitivity, goal, self.fallback, self.loosest)
+        tolerance = linear_tolerance(
+            point, _batch.norm(columns, lead=2), sensitivity, goal, self.fallback, self.loosest
+        )
         tangents = solve_linear(
             point.hessian, -columns, mu=stage.mu, method=self.linear, x0=start, tolerance=tolerance, throw=False
         )

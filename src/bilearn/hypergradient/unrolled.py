@@ -69,7 +69,9 @@ class Unrolled(HypergradientEstimator):
         if self.steps < 1:
             raise ValueError(f"steps: found {self.steps}, expected at least 1")
         if self.truncate is not None and not 1 <= self.truncate <= self.steps:
-            raise ValueError(f"truncate: found {self.truncate}, expected a number from 1 to steps = {self.steps}, or None")
+            raise ValueError(
+                f"truncate: found {self.truncate}, expected a number from 1 to steps = {self.steps}, or None"
+            )
         if self.method not in ("gradient", "nesterov"):
             raise ValueError(f"method: found {self.method!r}, expected 'gradient' or 'nesterov'")
         if self.step_size is not None and not self.step_size > 0:
@@ -126,7 +128,13 @@ class Unrolled(HypergradientEstimator):
         return step, (root - base) / (root + base)
 
     def _iterate(
-        self, energy: Energy, y: Tensor, points: tuple[Tensor, Tensor], count: int, step: Tensor, momentum: Tensor | None
+        self,
+        energy: Energy,
+        y: Tensor,
+        points: tuple[Tensor, Tensor],
+        count: int,
+        step: Tensor,
+        momentum: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         x, previous = points
         length = _batch.expand(step, x)

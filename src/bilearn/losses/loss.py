@@ -81,9 +81,7 @@ def smooth_interval(
 
     |f(x') - f(x)| <= min(|grad f(x)| R + smoothness R^2 / 2, lipschitz R); either constant may be infinite.
     """
-    change = torch.minimum(
-        _times(smoothness, radius.square()) / 2 + gradient_norm * radius, _times(lipschitz, radius)
-    )
+    change = torch.minimum(_times(smoothness, radius.square()) / 2 + gradient_norm * radius, _times(lipschitz, radius))
     return value - change, value + change
 
 

@@ -36,7 +36,9 @@ class SSIMLoss(UpperLoss):
         if not self.max_value > 0:
             raise ValueError(f"max_value: found {self.max_value}, expected a positive number")
         if self.lipschitz is not None and not self.lipschitz > 0:
-            raise ValueError(f"lipschitz: found {self.lipschitz}, expected a positive number, or None where it is unknown")
+            raise ValueError(
+                f"lipschitz: found {self.lipschitz}, expected a positive number, or None where it is unknown"
+            )
 
     @property
     def _lipschitz(self) -> float:
