@@ -355,7 +355,7 @@ OPTIMIZERS: list[UpperOptimizer] = [
     MAID(),
     HOAG(),
     ProjectedGradient(),
-    ScheduledGradient(Fixed(0.1)),
+    ScheduledGradient(Fixed(0.03)),
 ]
 
 TORCH_OPTIMIZERS: list[UpperOptimizer] = [

@@ -56,7 +56,8 @@ class HOAG(UpperOptimizer[HOAGState]):
         grow: factor of L after a decrease that the quadratic model predicts, in (0, 1].
         gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
             of coordinate.
-        step_tolerance: SMALL_STEP when a step, NO_PROGRESS when a step shortened by rejections is below this.
+        step_tolerance: SMALL_STEP when a step, NO_PROGRESS when a step shortened by rejections is below this, and
+            the gradient's error could not change that.
 
     Raises:
         ValueError: if a hyperparameter is out of range.
@@ -102,7 +103,7 @@ class HOAG(UpperOptimizer[HOAGState]):
         length = 1.0 / max(norm, known_error(current)) if state.length is None else state.length
         point = parameters.project(current.theta - length * gradient_of(current))
         distance = float((point - current.theta).norm())
-        if distance <= self.step_tolerance:
+        if max(distance, length * known_error(current)) <= self.step_tolerance:
             return replace(state, status=UpperStatus.NO_PROGRESS if state.rejections else UpperStatus.SMALL_STEP)
         trial = objective.hypergradient(point, asked)
         state = replace(state, iteration=state.iteration + 1, evaluations=state.evaluations + 1, length=length)

@@ -43,7 +43,7 @@ class InexactSGD(ScheduledDescent):
         seed: of the permutations.
         epochs_between_values: epochs between two evaluations of F.
         gradient_tolerance: as in :class:`ScheduledGradient`, where a minibatch has all samples.
-        step_tolerance: SMALL_STEP when a step is below this.
+        step_tolerance: SMALL_STEP when a step is below this and the gradient's error could not change that.
 
     Raises:
         ValueError: if a hyperparameter is out of range.

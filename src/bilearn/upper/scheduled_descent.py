@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from bilearn.evaluation import Evaluation
-from bilearn.upper.accuracy import better, finite, gradient_of, scale_of, scheduled_stop, slope
+from bilearn.upper.accuracy import better, finite, gradient_of, known_error, scale_of, scheduled_stop, slope
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 
 HALVINGS = 10
@@ -75,7 +75,7 @@ class ScheduledDescent(UpperOptimizer[ScheduledState]):
         move = parameters.project(current.theta - length * gradient_of(current)) - current.theta
         if not bool(move.isfinite().all()):
             return replace(state, status=UpperStatus.NON_FINITE)
-        if float(move.abs().max()) <= self.step_tolerance:
+        if max(float(move.abs().max()), length * known_error(current)) <= self.step_tolerance:
             return replace(state, status=UpperStatus.SMALL_STEP)
         for _ in range(1 + HALVINGS):
             point = parameters.project(current.theta + move)

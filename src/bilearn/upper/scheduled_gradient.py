@@ -27,7 +27,7 @@ class ScheduledGradient(ScheduledDescent):
         accuracy: error of the gradient in each iteration.
         gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
             of coordinate; SMALL_DECREASE when the error exceeds the gradient and the schedule asks for no less.
-        step_tolerance: SMALL_STEP when a step is below this.
+        step_tolerance: SMALL_STEP when a step is below this and the gradient's error could not change that.
     """
 
     step_length: Schedule
