@@ -34,7 +34,7 @@ from bilearn.run_records import ImageSet
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 _COLORS = 6
 
