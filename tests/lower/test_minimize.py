@@ -9,11 +9,14 @@ from lower_energies import SPECTRUM, DoubleWell, PerSample, Quadratic, SignalTV,
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.fidelities import LeastSquares
 from bilearn.lower import LBFGS, ClosedForm, GradientDescent, LowerSolver, NesterovGradient, NewtonCG, minimize
 from bilearn.lower.minimize import _CHUNK_ENTRIES
 from bilearn.problem import LowerProblem
+from bilearn.regularizers import SmoothedTV
 from bilearn.solution import Tolerance
 from bilearn.status import SolveError, Status
+from bilearn.variational import VariationalEnergy
 
 SOLVERS = [GradientDescent(), NesterovGradient(), NesterovGradient(restart=True), LBFGS(), NewtonCG()]
 
@@ -270,3 +273,14 @@ def test_refused_input(y, x0, message):
 def test_negative_step_limit():
     with pytest.raises(ValueError, match="max_steps: found -1"):
         minimize(Quadratic(SPECTRUM), data(2, 16), NewtonCG(), max_steps=-1)
+
+
+def test_float32_below_its_floor_ends_soon() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.rand(2, 1, 24, 24, generator=generator)
+    energy = VariationalEnergy(LeastSquares(), SmoothedTV(0.1, 1e-7, 5e-3)).to(torch.float32)
+    for solver in (NesterovGradient(), GradientDescent()):
+        solution = minimize(energy, y, solver, tolerance=Tolerance(distance=1e-6), throw=False)
+        assert (solution.status == Status.FLOOR).all()
+        assert solution.steps.max() < 5000
+        assert (solution.error < 1e-3).all()

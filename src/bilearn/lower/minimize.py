@@ -19,6 +19,11 @@ from bilearn.status import Status
 _CHUNK_ENTRIES = 2**18
 # looks between two evaluations of the rounding bound, which moves slowly, away from the tolerance
 _ROUNDING_EVERY = 8
+# steps without a gradient norm 1 % below the smallest one so far, after which a first-order method has stalled
+_PATIENCE = 20_000
+_PATIENCE_AT_FLOOR = 500
+# without progress, gradients of this many rounding bounds are what the rounding of the iteration leaves
+_FLOOR_ROUNDINGS = 100
 
 
 def minimize(
@@ -120,13 +125,18 @@ def _loop(method: LowerSolver, full: LowerProblem, start: Tensor, tolerance: Tol
     problem, goal, allowance = full, wanted, answers.rounding
     open_ = torch.ones_like(mu, dtype=torch.bool)
     earlier: tuple[Tensor, Tensor, Tensor] | None = None
+    lowest, idle = torch.full_like(mu, torch.inf), torch.zeros_like(mu)
     taken = looks = 0
     while state is not None:
         norm = _batch.norm(state.gradient)
         stalled = method.stalled(state)
+        if stalled is None:
+            idle = torch.where(norm < 0.99 * lowest, 0.0, idle + method.check_every)
+            lowest = torch.minimum(norm, lowest)
+            stalled = (idle >= _PATIENCE) | ((idle >= _PATIENCE_AT_FLOOR) & (norm <= _FLOOR_ROUNDINGS * allowance))
         # negated, so that NaN needs attention too
         near = ~(norm > torch.maximum(goal, 4 * allowance))
-        attention = open_ & (near if stalled is None else near | stalled)
+        attention = open_ & (near | stalled)
         regular = looks % _ROUNDING_EVERY == 0 or taken >= max_steps
         if regular or bool(attention.any()):
             fresh = allowance if looks == 0 else full.energy.rounding(state.x, problem.y)
@@ -147,6 +157,7 @@ def _loop(method: LowerSolver, full: LowerProblem, start: Tensor, tolerance: Tol
                 index = open_.nonzero().squeeze(1)
                 problem = problem.select(index)
                 state, goal, allowance, norm, open_ = _batch.select((state, goal, allowance, norm, open_), index)
+                lowest, idle = _batch.select((lowest, idle), index)
                 answers.narrow(index)
         earlier = (state.x, norm, allowance)
         for _ in range(min(method.check_every, max_steps - taken)):
@@ -156,16 +167,15 @@ def _loop(method: LowerSolver, full: LowerProblem, start: Tensor, tolerance: Tol
     return answers.solution(tolerance, full, method.name)
 
 
-def _codes(norm: Tensor, rounding: Tensor, goal: Tensor, stalled: Tensor | None) -> Tensor:
+def _codes(norm: Tensor, rounding: Tensor, goal: Tensor, stalled: Tensor) -> Tensor:
     """Status codes (B,) of gradient norms; MAX_STEPS where a sample may go on.
 
     A gradient norm of at most its rounding bound says nothing more: from there on the certificate can improve by less
     than a factor of two, whatever the method does.
     """
     code = torch.full(norm.shape, int(Status.MAX_STEPS), dtype=torch.int64, device=norm.device)
-    if stalled is not None:
-        code = torch.where(stalled, int(Status.STALLED), code)
-    code = torch.where(norm <= rounding, int(Status.FLOOR), code)
+    code = torch.where(stalled, int(Status.STALLED), code)
+    code = torch.where((norm <= rounding) | (stalled & (norm <= _FLOOR_ROUNDINGS * rounding)), int(Status.FLOOR), code)
     code = torch.where(norm + rounding <= goal, int(Status.CONVERGED), code)
     return torch.where(norm < torch.inf, code, int(Status.NON_FINITE))
 
