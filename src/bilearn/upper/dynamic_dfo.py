@@ -23,6 +23,8 @@ _SMALL = 1e-2
 
 _CURVATURE = 0.01
 """Values need no errors below this times F times radius^2: there the model errs by its order."""
+_STRICT = 0.5
+"""``model_accuracy`` after a rejected step, so that the radius shrinks only if errors of the values are not to blame."""
 _SLACK = 1.1
 """A bound this much larger than asked for will do."""
 _GLANCE = 8.0
@@ -38,7 +40,7 @@ class DynamicDFOState(UpperState):
         starts: the oracle's snapshot at each point, from which its value can be made more accurate.
         radius: of the trust region, in units of :func:`bilearn.upper.dynamic_dfo_points.units`.
         initial_value: F at the start.
-        improve: whether the next step has to improve the interpolation set before it tries a point.
+        improve: whether the next step has to improve the interpolation set, and its values, before it tries a point.
     """
 
     points: tuple[Evaluation, ...] = ()
@@ -83,7 +85,8 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
        exclude that. What they leave open is asked for again, at both points, down to ``decision_accuracy`` times the
        predicted decrease - condition (32) of the paper - where the computed ratio decides.
     6. Ratio at least ``enlarge``: double the radius if the step reached it. Rejected: shrink the radius if the set was
-       fully linear, improve the set otherwise. The trial point stays among the evaluated points either way.
+       fully linear and the values behind the model were accurate to half of the predicted decrease; otherwise improve the
+       set and those values first. The trial point stays among the evaluated points either way.
 
     It differs from Algorithm 1 of the paper in these: the residual models become quadratic where more than n + 1 points
     are at hand; certified intervals may settle a decision before (32) holds; a trial that is proved better by step 5 is
@@ -107,7 +110,8 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         initial_accuracy: bound on the first values relative to themselves.
         value_accuracy: bound on the values before a decision, relative to the predicted decrease.
         decision_accuracy: the same where intervals cannot decide; below half of ``acceptance`` and of 1 - ``enlarge``.
-        model_accuracy: see step 3.
+        model_accuracy: see step 3; more than 1 is allowed, since the bound adds up worst cases and a bad model only costs a
+            rejected step.
         acceptance: part of the predicted decrease that an accepted step must reach.
         enlarge: part that enlarges the trust region.
         criticality: slope, relative to F, below which the set must be fully linear.
@@ -128,7 +132,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     initial_accuracy: float = 0.5
     value_accuracy: float = 0.2
     decision_accuracy: float = 0.04
-    model_accuracy: float = 1.0
+    model_accuracy: float = 2.0
     acceptance: float = 0.1
     enlarge: float = 0.7
     criticality: float = 1e-3
@@ -203,7 +207,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         nothing = self.decrease_tolerance * scale
         if improve and not self._choose(points, radius).fully_linear:
             self._improve(points, radius)
-        proposal = self._propose(points, radius, nothing)
+        proposal = self._propose(points, radius, nothing, _STRICT if improve else self.model_accuracy)
         if proposal is None:
             lost = radius <= self.final_radius
             return UpperStatus.NON_FINITE if lost else UpperStatus.RUNNING, 0.25 * radius, False
@@ -232,7 +236,8 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             if ratio >= self.enlarge and proposal.length >= 0.9 * radius:
                 return UpperStatus.RUNNING, min(2.0 * radius, self.max_radius), False
             return UpperStatus.RUNNING, max(min(radius, 2.0 * proposal.length), 0.25 * radius), False
-        if fully_linear:
+        stale = not improve and float(proposal.model.influence(proposal.move).sum()) > _STRICT * proposal.predicted
+        if fully_linear and not stale:
             return self._shrunk(0.5 * min(radius, 2.0 * proposal.length))
         return UpperStatus.RUNNING, radius, True
 
@@ -240,23 +245,23 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         small = radius < self.final_radius
         return UpperStatus.SMALL_STEP if small else UpperStatus.RUNNING, radius, False
 
-    def _propose(self, points: Points, radius: float, nothing: float) -> Proposal | None:
-        """The accuracy phase: a model whose promise survives the errors of the values behind it."""
+    def _propose(self, points: Points, radius: float, nothing: float, share: float) -> Proposal | None:
+        """The accuracy phase: values whose errors change the model's promise by at most ``share`` of it."""
         proposal = self._model(points, radius)
         floor = max(nothing, _CURVATURE * min(radius, 1.0) ** 2 * abs(points.current.value))
         for _ in range(MAX_REQUESTS * len(points.evaluations)):
             if self.prescribed is not None or proposal is None:
                 break
             resolved = max(proposal.predicted, floor)
-            goal, allowed = self.value_accuracy * resolved, self.model_accuracy * resolved
+            goal, allowed = self.value_accuracy * resolved, share * resolved
             influence = proposal.model.influence(proposal.move)
             if doubt(points.current) > 2.0 * goal:
                 useful = points.refine(0, goal)
             elif float(influence.sum()) > allowed:
                 worst = int(influence.argmax())
                 index = proposal.chosen.chosen[worst]
-                share = 0.5 * allowed / (float(influence[worst]) * len(proposal.chosen.chosen))
-                useful = points.refine(index, max(share, 1e-3) * doubt(points.evaluations[index]))
+                part = 0.5 * allowed / (float(influence[worst]) * len(proposal.chosen.chosen))
+                useful = points.refine(index, max(part, 1e-3) * doubt(points.evaluations[index]))
             else:
                 break
             if not useful:
