@@ -32,6 +32,15 @@ def test_one_call_learns_and_reconstructs(tmp_path, dtype):
     assert torch.equal(bilearn.load(tmp_path).reconstruct(y), x)
 
 
+def test_arithmetic_is_double_unless_said_otherwise():
+    truth, y = pairs(torch.float32)
+    assert bilearn.learn(truth, y, max_steps=1).objective.y.dtype == torch.float64
+    single = bilearn.learn(truth, y, max_steps=1, dtype=torch.float32)
+    assert single.objective.y.dtype == torch.float32
+    assert single.model.dtype == torch.float32
+    assert single.final.bound > bilearn.learn(truth.double(), y, max_steps=1, tolerance=1e-9).final.bound
+
+
 def test_own_deepinv_operator_regularizer_and_loss():
     from deepinv.physics import Inpainting
 
@@ -58,7 +67,7 @@ def test_own_deepinv_operator_regularizer_and_loss():
     ("change", "message"),
     [
         (lambda x, y: (x[:1], y), "expected \\(N, C, H, W\\) images and as many data"),
-        (lambda x, y: (x, y.float()), "expected one floating-point dtype"),
+        (lambda x, y: (x, y.int()), "expected floating-point numbers"),
         (lambda x, y: (x, y * torch.nan), "found NaN or infinity in y"),
     ],
 )

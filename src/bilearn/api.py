@@ -18,6 +18,7 @@ from bilearn.learner import Learned, Learner
 from bilearn.losses import SquaredError, UpperLoss, as_loss
 from bilearn.lower.solver import LowerSolver
 from bilearn.model import LearnedModel, load_model, prepare_operator, save_model
+from bilearn.operators import Unstructured
 from bilearn.penalties import Penalty
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.regularizers import Regularizer, SmoothedTV
@@ -98,6 +99,7 @@ def learn(
     patience: int | None = None,
     tolerance: float = 1e-4,
     batch_size: int | None = None,
+    dtype: torch.dtype | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
     """Learn the parameters of  min_x D(A x, y; theta) + R(x; theta)  from pairs of true images and data.
@@ -107,7 +109,7 @@ def learn(
 
     Args:
         x_true: (N, C, H, W) true images in [0, 1], or (N, C, L) signals.
-        y: (N, ...) data, y = A x_true + noise, of the same dtype.
+        y: (N, ...) data, y = A x_true + noise.
         physics: A: any ``deepinv.physics.LinearPhysics`` or object with ``A`` and ``A_adjoint``; identity if None.
         regularizer: R with the parameters to learn; smoothed TV with its three parameters if None. It is changed:
             its parameters are the learned ones afterwards.
@@ -122,21 +124,27 @@ def learn(
         tolerance: stop when the gradient is below this part of the objective (only where ``optimizer`` is None), and
             relative accuracy of the final interval.
         batch_size: pairs solved at once where memory is short.
+        dtype: of the arithmetic. If None float64, in which small regularization can still be certified, whatever the
+            dtype of the data; the dtype of ``y`` where the operator can only be used as it is.
         callbacks: watchers of the run.
 
     Returns:
         The learned model with ``reconstruct``, ``parameters``, ``summary()``, ``save(folder)``.
 
     Raises:
-        ValueError: if shapes or dtypes do not fit, numbers are not finite, or nothing is learnable.
+        ValueError: if shapes do not fit, numbers are not finite, or nothing is learnable.
         KeyboardInterrupt: if interrupted before the first evaluation was complete.
     """
     _check("x_true, y", x_true, y)
     shape = tuple(x_true.shape[1:])
+    operator = prepare_operator(physics, shape, torch.float64 if dtype is None else dtype)
+    if dtype is None:
+        dtype = y.dtype if isinstance(operator, Unstructured) else torch.float64
+    x_true, y = x_true.to(dtype), y.to(dtype)
     energy = VariationalEnergy(
         LeastSquares() if fidelity is None else fidelity,
         SmoothedTV(axes=len(shape) - 1) if regularizer is None else regularizer,
-        prepare_operator(physics, shape, y.dtype),
+        operator,
     )
     upper_loss = SquaredError() if loss is None else as_loss(loss)
 
@@ -147,7 +155,7 @@ def learn(
     checked = None
     if validation is not None:
         _check("validation", *validation)
-        checked = objective(*validation, None)
+        checked = objective(validation[0].to(dtype), validation[1].to(dtype), None)
     if optimizer is None:
         chosen = default_optimizer(training.parameters, isinstance(upper_loss, SquaredError))
         optimizer = type(chosen)(gradient_tolerance=tolerance)
@@ -157,8 +165,8 @@ def learn(
     if learned.state is None:
         raise KeyboardInterrupt
     start, final = training.value(first), _accurate(training, learned.theta, tolerance)
-    dtype = "float32" if y.dtype == torch.float32 else "float64"
-    return Fit(LearnedModel(energy, {"image_shape": list(shape), "dtype": dtype}), learned, start, final, training)
+    description = {"image_shape": list(shape), "dtype": "float32" if dtype == torch.float32 else "float64"}
+    return Fit(LearnedModel(energy, description), learned, start, final, training)
 
 
 def load(path: str | Path, physics: Any = None) -> LearnedModel:
@@ -184,8 +192,8 @@ def _check(name: str, x_true: Tensor, y: Tensor) -> None:
             f"{name}: found true images {tuple(x_true.shape)} and data {tuple(y.shape)}, "
             "expected (N, C, H, W) images and as many data"
         )
-    if x_true.dtype != y.dtype or not y.is_floating_point():
-        raise ValueError(f"{name}: found {x_true.dtype} and {y.dtype}, expected one floating-point dtype for both")
+    if not (x_true.is_floating_point() and y.is_floating_point()):
+        raise ValueError(f"{name}: found {x_true.dtype} and {y.dtype}, expected floating-point numbers")
     for part, tensor in (("x_true", x_true), ("y", y)):
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name}: found NaN or infinity in {part}, expected finite numbers; clean the data first")

@@ -19,7 +19,6 @@ from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, Matr
 from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
 from bilearn.run_records import encode
 from bilearn.solution import Solution, Tolerance
-from bilearn.status import Status
 from bilearn.variational import VariationalEnergy
 
 WEIGHTS = "model.safetensors"
@@ -56,8 +55,9 @@ class LearnedModel:
         }
 
     def reconstruct(self, y: Tensor, physics: Any = None) -> Tensor:
-        """Images (B, ...) reconstructed from data ``y``; arguments and errors as for :meth:`solve`."""
-        return self.solve(y, physics).x
+        """Images (B, ...) in the dtype of the data ``y``; arguments and errors as for :meth:`solve`."""
+        x = self.solve(y, physics).x
+        return x.to(y.dtype) if y.is_floating_point() else x
 
     def solve(self, y: Tensor, physics: Any = None, throw: bool = True) -> Solution:
         """Minimize the energy for data ``y``, with certificates.
@@ -76,7 +76,7 @@ class LearnedModel:
         y = y.to(self.dtype)
         tolerance = reconstruction_tolerance(energy, y) if self.tolerance is None else self.tolerance
         solution = minimize(energy, y, tolerance=tolerance, throw=False)
-        return solution.raise_for_status() if throw and not reached(solution) else solution
+        return solution.raise_for_status() if throw and not solution.settled else solution
 
     def with_operator(self, physics: Any) -> LearnedModel:
         """The same fidelity and regularizer (shared) with another forward operator."""
@@ -89,11 +89,6 @@ class LearnedModel:
     def dtype(self) -> torch.dtype:
         """Dtype of images, as learned with."""
         return torch.float32 if self.description.get("dtype") == "float32" else torch.float64
-
-
-def reached(solution: Solution) -> bool:
-    """Whether every sample met its tolerance or came as close as its dtype can certify."""
-    return bool(((solution.status == Status.CONVERGED) | (solution.status == Status.FLOOR)).all())
 
 
 def prepare_operator(physics: Any, image_shape: tuple[int, ...] | None, dtype: torch.dtype) -> ForwardOperator:

@@ -98,6 +98,11 @@ class Solution:
         """Whether every sample met its tolerance."""
         return bool((self.status == Status.CONVERGED).all())
 
+    @property
+    def settled(self) -> bool:
+        """Whether every sample met its tolerance or came as close as its dtype can certify."""
+        return bool(((self.status == Status.CONVERGED) | (self.status == Status.FLOOR)).all())
+
     def describe(self) -> str:
         """One sentence on the samples that failed, or on success."""
         codes, counts = self.status.unique(return_counts=True)

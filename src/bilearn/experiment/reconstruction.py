@@ -17,7 +17,7 @@ from bilearn.data.write import FORMATS, write_image
 from bilearn.experiment.load import parse_value
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.new_images import fit_operator
-from bilearn.model import LearnedModel, load_model, reached, reconstruction_tolerance
+from bilearn.model import LearnedModel, load_model, reconstruction_tolerance
 from bilearn.operators import Mask, MatrixOperator
 from bilearn.solution import Solution
 from bilearn.status import Status
@@ -135,7 +135,7 @@ def _solve(model: LearnedModel, pixels: Tensor, accuracy: float) -> tuple[Soluti
 
 
 def _line(name: str, target: Path, solution: Solution) -> Line:
-    met = reached(solution)
+    met = solution.settled
     if bool(torch.isfinite(solution.error).all()):
         per_pixel = float(solution.error.max()) / solution.x[0].numel() ** 0.5
         word = "certified" if solution.certified else "estimated, not certified:"

@@ -13,7 +13,7 @@ from torch import Tensor
 from bilearn.experiment.build_data import Pairs
 from bilearn.lower.minimize import minimize
 from bilearn.metrics import quality
-from bilearn.model import reached, reconstruction_tolerance
+from bilearn.model import reconstruction_tolerance
 from bilearn.run_records import ImageSet
 from bilearn.variational import VariationalEnergy
 
@@ -45,7 +45,7 @@ def reconstruct_stage(energy: VariationalEnergy, pairs: Pairs) -> StageResult:
     """Reconstruct all pairs at the energy's current parameters, to a certified root-mean-square error of 1e-4."""
     with torch.no_grad():
         solution = minimize(energy, pairs.data, tolerance=reconstruction_tolerance(energy, pairs.data), throw=False)
-    message = "" if reached(solution) else solution.describe()
+    message = "" if solution.settled else solution.describe()
     return StageResult(solution.x, quality(solution.x, pairs.truth), solution.error, message)
 
 

@@ -33,7 +33,7 @@ class VariationalReconstructor(Reconstructor):
         energy: the learned energy.
         solver: lower-level method; chosen from the energy if None.
         tolerance: accuracy of a reconstruction; that of :func:`bilearn.lower.minimize` if None.
-        throw: raise if the accuracy is not reached.
+        throw: raise if the accuracy is not reached; without gradients, the floor of the dtype counts as reached.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class VariationalReconstructor(Reconstructor):
         energy = self.energy if physics is None else with_operator(self.energy, self._operator(physics, y))
         if torch.is_grad_enabled() and any(p.requires_grad for p in energy.parameters()):
             return argmin_layer(energy, y, solver=self.solver, tolerance=self.tolerance, throw=self.throw)
-        self.solution = minimize(energy, y, self.solver, tolerance=self.tolerance, throw=self.throw)
+        self.solution = minimize(energy, y, self.solver, tolerance=self.tolerance, throw=False)
+        if self.throw and not self.solution.settled:
+            self.solution.raise_for_status()
         return self.solution.x
 
     def _operator(self, physics: Any, y: Tensor) -> ForwardOperator:
