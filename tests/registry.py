@@ -208,7 +208,7 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("ls-matrix-tv", variational(LeastSquares, tv, matrix), grid=True),
     EnergyCase("ls-dense_matrix-tv", variational(LeastSquares, tv, lambda: matrix(sparse=False))),
     EnergyCase("kl-blur-tv", variational(lambda: KullbackLeibler(0.5, learn=True), tv, blur)),
-    EnergyCase("kl-matrix-tv", variational(lambda: KullbackLeibler(0.5, learn=True), tv, matrix)),
+    EnergyCase("kl-matrix-tv", variational(lambda: KullbackLeibler(2.0, learn=True), tv, matrix)),
     EnergyCase("huber-mask-h1", variational(lambda: Huber(1.0, 0.15), lambda: Sum(SquaredH1(), Tikhonov()), mask)),
     EnergyCase("huber-matrix-tv", variational(lambda: Huber(1.0, 0.3, learn=_both()), tv, matrix)),
     EnergyCase("pseudohuber-blur-tv", variational(lambda: PseudoHuber(1.0, 0.3, learn=_both()), tv, blur)),
@@ -340,7 +340,7 @@ ESTIMATORS: list[EstimatorCase] = [
     EstimatorCase("finite_differences", lambda: FiniteDifferences(), few=True, adapts=False),
     EstimatorCase("unrolled", lambda: Unrolled(steps=150), True, uses_solver=False, adapts=False),
     EstimatorCase(
-        "unrolled_nesterov", lambda: Unrolled(steps=100, method="nesterov"), True, uses_solver=False, adapts=False
+        "unrolled_nesterov", lambda: Unrolled(steps=130, method="nesterov"), True, uses_solver=False, adapts=False
     ),
     EstimatorCase(
         "unrolled_truncated", lambda: Unrolled(steps=200, truncate=120), True, uses_solver=False, adapts=False
