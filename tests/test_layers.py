@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "src"
 
 #: Layers from low to high; a module may import from lower layers and, without a cycle, from its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_batch", "_workspace", "_spectral", "_tridiagonal"),
+    ("_batch", "_files", "_workspace", "_spectral", "_tridiagonal"),
     ("status",),
     ("solution",),
     ("parameters",),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from bilearn._files import replacing
 
 FILE = "checkpoint.pt"
 FORMAT = 1
@@ -28,15 +29,8 @@ def save_checkpoint(folder: str | Path, tree: dict[str, Any]) -> Path:
     """
     target = Path(folder) / FILE
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{FILE}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, "tree": tree}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as file:
+        torch.save({"format": FORMAT, "tree": tree}, file)
     return target
 
 

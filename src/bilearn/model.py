@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bilearn import __version__
+from bilearn._files import replacing
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.lower.minimize import minimize
 from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, MatrixOperator
@@ -139,8 +139,11 @@ def save_model(folder: str | Path, energy: VariationalEnergy, extra: Mapping[str
         "parameters": {name: _plain(value) for name, value in LearnedModel(energy).parameters.items()},
         **(extra or {}),
     }
-    _write(target / WEIGHTS, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
-    _write(target / DESCRIPTION, (json.dumps(encode(description, DESCRIPTION), indent=2) + "\n").encode())
+    weights = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    text = json.dumps(encode(description, DESCRIPTION), indent=2) + "\n"
+    for path, content in ((target / WEIGHTS, weights), (target / DESCRIPTION, text.encode())):
+        with replacing(path) as file:
+            file.write(content)
     return target / DESCRIPTION
 
 
@@ -189,18 +192,6 @@ def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
         raise ModelError(f"model {given}: {DESCRIPTION} and {WEIGHTS} do not fit together ({error})") from error
     model = LearnedModel(energy, description)
     return model if physics is None else model.with_operator(physics)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(value: Tensor) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bilearn._files import replacing
 from bilearn.run_records import HistoryRow, ImageRow, ImageSet, RunRecord, Summary, encode
 
 CONFIG = "config.toml"
@@ -176,17 +177,10 @@ class RunDirectory:
         self._write_json(MODEL_DESCRIPTION, description)
 
     def write_bytes(self, name: str, content: bytes) -> Path:
-        """Replace a file of the run atomically (temporary file, flush to disk, ``os.replace``); returns its path."""
+        """Replace a file of the run atomically; returns its path."""
         target = self.path / name
-        temporary = target.with_name(f".{name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(target) as file:
+            file.write(content)
         return target
 
     def read(self) -> RunRecord:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from bilearn._files import replacing
 from bilearn.data.images import DataError
 
 FORMATS = ("png", "tif", "npy")
@@ -37,20 +37,15 @@ def write_image(path: str | Path, pixels: Tensor) -> Path:
     if suffix == "tif" and array.shape[0] != 1:
         raise DataError(f"{target}: tif holds gray images only; choose png or npy")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            if suffix == "npy":
-                np.save(file, flat)
-            else:
-                from PIL import Image
+    with replacing(target) as file:
+        if suffix == "npy":
+            np.save(file, flat)
+        else:
+            from PIL import Image
 
-                if suffix == "png":
-                    eight = np.rint(np.clip(flat, 0.0, 1.0) * 255).astype(np.uint8)
-                    Image.fromarray(eight if eight.ndim == 2 else np.moveaxis(eight, 0, -1)).save(file, "PNG")
-                else:
-                    Image.fromarray(flat.astype(np.float32)).save(file, "TIFF")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+            if suffix == "png":
+                eight = np.rint(np.clip(flat, 0.0, 1.0) * 255).astype(np.uint8)
+                Image.fromarray(eight if eight.ndim == 2 else np.moveaxis(eight, 0, -1)).save(file, "PNG")
+            else:
+                Image.fromarray(flat.astype(np.float32)).save(file, "TIFF")
     return target
