@@ -33,6 +33,7 @@ from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
 from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
 from bilearn.upper import (
+    DFOLS,
     HOAG,
     LBFGSB,
     MAID,
@@ -41,6 +42,7 @@ from bilearn.upper import (
     GaussNewton,
     GridSearch,
     ProjectedGradient,
+    PyBOBYQA,
     RandomSearch,
     ScheduledGradient,
     TorchOptimizer,
@@ -356,6 +358,8 @@ OPTIMIZERS: list[UpperOptimizer] = [
     HOAG(),
     ProjectedGradient(),
     ScheduledGradient(Fixed(0.03)),
+    DFOLS(),
+    PyBOBYQA(),
 ]
 
 TORCH_OPTIMIZERS: list[UpperOptimizer] = [

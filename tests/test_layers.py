@@ -51,6 +51,8 @@ HEAVY = {
     "rich": {"cli"},
     "pydantic": {"experiment", "cli"},
     "optuna": set(),
+    "dfols": set(),
+    "pybobyqa": set(),
     "tensorboard": set(),
     "h5py": set(),
 }

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 from synthetic_oracles import FLAT_TAIL, FREUDENSTEIN_ROTH, ROSENBROCK
 
 from bilearn.upper import LBFGSB, UpperStatus, run
-from bilearn.upper.scipy_session import Query, SciPySession
+from bilearn.upper.blocking_session import BlockingSession, Query
+from bilearn.upper.lbfgsb import scipy_lbfgsb
 
 
 def threads() -> int:
@@ -149,11 +150,11 @@ def test_memory_and_line_search_limit_matter() -> None:
 
 
 def test_session_reports_what_scipy_raises() -> None:
-    session = SciPySession(np.zeros(2), np.ones(2), -np.ones(2), 5, 20)
+    session = BlockingSession(scipy_lbfgsb(np.zeros(2), np.ones(2), -np.ones(2), 5, 20), "l-bfgs-b")
     with pytest.raises(ValueError):
         session.next()
     session.close()
-    session = SciPySession(np.zeros(2), -np.ones(2), np.ones(2), 5, 20)
+    session = BlockingSession(scipy_lbfgsb(np.zeros(2), -np.ones(2), np.ones(2), 5, 20), "l-bfgs-b")
     event = session.next()
     assert isinstance(event, Query)
     assert event.point.tolist() == [0.0, 0.0]

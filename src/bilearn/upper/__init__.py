@@ -2,6 +2,7 @@
 
 from bilearn.upper.bayesian_search import BayesianSearch
 from bilearn.upper.default import default_optimizer
+from bilearn.upper.dfols import DFOLS
 from bilearn.upper.dynamic_dfo import DynamicDFO
 from bilearn.upper.fixed_accuracy import FixedAccuracy
 from bilearn.upper.gauss_newton import GaussNewton
@@ -19,12 +20,14 @@ from bilearn.upper.optimizer import (
     state_to_tree,
 )
 from bilearn.upper.projected_gradient import ProjectedGradient
+from bilearn.upper.pybobyqa import PyBOBYQA
 from bilearn.upper.scheduled_gradient import ScheduledGradient
 from bilearn.upper.schedules import Adaptive, Fixed, Geometric, Polynomial, Schedule
 from bilearn.upper.search import GridSearch, RandomSearch
 from bilearn.upper.torch_optimizer import TorchOptimizer
 
 __all__ = [
+    "DFOLS",
     "HOAG",
     "LBFGSB",
     "MAID",
@@ -40,6 +43,7 @@ __all__ = [
     "Oracle",
     "Polynomial",
     "ProjectedGradient",
+    "PyBOBYQA",
     "RandomSearch",
     "Schedule",
     "ScheduledGradient",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +14,8 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.upper.accuracy import compare, finite, gradient_of, scale_of, slope, stationary, tighten
+from bilearn.upper.blocking_session import Accepted, BlockingSession, Ended, SessionSlot, Vector
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
-from bilearn.upper.scipy_session import Accepted, Ended, Query, SciPySession
 from bilearn.upper.warp import coordinate_rates
 
 LogEntry = tuple[Tensor, float, Tensor]
@@ -87,7 +90,7 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
     gradient_tolerance: float = 1e-7
     decrease_tolerance: float = 1e-9
     step_tolerance: float = 1e-9
-    _slot: SessionSlot = field(default_factory=lambda: SessionSlot(), init=False, repr=False, compare=False)
+    _slot: SessionSlot[tuple[LogEntry, ...]] = field(default_factory=SessionSlot, init=False, repr=False, compare=False)
 
     state_type = LBFGSBState
 
@@ -136,7 +139,7 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
     def release(self) -> None:
         self._slot.clear()
 
-    def _advance(self, objective: Oracle, state: LBFGSBState, session: SciPySession, scale: float) -> LBFGSBState:
+    def _advance(self, objective: Oracle, state: LBFGSBState, session: BlockingSession, scale: float) -> LBFGSBState:
         """Answer SciPy until it accepts an iterate or ends."""
         trial = state.current
         curved = coordinate_rates(objective.parameters, trial.theta) != 0
@@ -159,7 +162,7 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
                 value, gradient = (trial.value + state.shift, gradient_of(trial)) if known else _rise(state, theta)
             entry = (torch.from_numpy(event.point), value, _double(gradient))
             state = replace(state, log=(*state.log, entry))
-            session.answer(value, entry[2].numpy())
+            session.answer((value, entry[2].numpy()))
 
     def _evaluate(
         self, objective: Oracle, state: LBFGSBState, theta: Tensor, scale: float
@@ -197,52 +200,53 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
             status = UpperStatus.SMALL_DECREASE
         return replace(state, best=trial, current=trial, iteration=state.iteration + 1, status=status)
 
-    def _session(self, objective: Oracle, state: LBFGSBState) -> SciPySession:
+    def _session(self, objective: Oracle, state: LBFGSBState) -> BlockingSession:
         """The waiting session that produced ``state``, or a new one that has replayed its log."""
-        if self._slot.session is not None and self._slot.log is state.log:
-            return self._slot.session
+        waiting = self._slot.waiting_for(state.log)
+        if waiting is not None:
+            return waiting
         self.release()
-        session = SciPySession(
-            state.log[0][0].numpy(),
-            _double(objective.parameters.lower).numpy(),
-            _double(objective.parameters.upper).numpy(),
-            self.memory,
-            self.line_search_steps,
-        )
-        self._slot.session = session
-        accepted = 0
-        for point, value, gradient in state.log:
-            event = session.next()
-            while isinstance(event, Accepted):
-                accepted += 1
-                event = session.next()
-            if not (isinstance(event, Query) and np.array_equal(event.point, point.numpy())):
-                raise RuntimeError(
-                    f"LBFGSB: the stored run cannot be continued: SciPy departs from it after {accepted} of "
-                    f"{state.iteration} steps, so it was written by another version of SciPy or with other options or "
-                    "bounds; start a new run at state.best.theta"
-                )
-            session.answer(value, gradient.numpy())
-        while accepted < state.iteration:
-            accepted += isinstance(session.next(), Accepted)
+        lower, upper = (_double(t).numpy() for t in (objective.parameters.lower, objective.parameters.upper))
+        work = scipy_lbfgsb(state.log[0][0].numpy(), lower, upper, self.memory, self.line_search_steps)
+        self._slot.session = session = BlockingSession(work, "l-bfgs-b")
+        log = ((point.numpy(), (value, gradient.numpy())) for point, value, gradient in state.log)
+        session.replay(log, state.iteration, self.name, "SciPy")
         return session
 
 
-class SessionSlot:
-    """Holds the session that waits between two steps, and the log it has seen; copies and pickles are empty."""
+def scipy_lbfgsb(
+    start: Vector, lower: Vector, upper: Vector, memory: int, line_search_steps: int
+) -> Callable[[Callable[[Vector], Any], Callable[[Vector], None]], str]:
+    """SciPy's L-BFGS-B as the work of a :class:`BlockingSession` that is asked for (value, gradient (P,)).
 
-    def __init__(self) -> None:
-        self.session: SciPySession | None = None
-        self.log: tuple[LogEntry, ...] | None = None
+    Args:
+        start: (P,) start inside the bounds.
+        lower, upper: (P,) bounds, infinite where there is none.
+        memory: number of stored pairs.
+        line_search_steps: most evaluations in one line search.
+    """
+    options = {
+        "maxcor": memory,
+        "maxls": line_search_steps,
+        "ftol": 0.0,
+        "gtol": 0.0,
+        "maxiter": 2**31 - 1,
+        "maxfun": 2**31 - 1,
+    }
+    return partial(_minimize, start.copy(), np.stack([lower, upper], axis=1), options)
 
-    def clear(self) -> None:
-        """End the session."""
-        session, self.session, self.log = self.session, None, None
-        if session is not None:
-            session.close()
 
-    def __reduce__(self) -> tuple[type[SessionSlot], tuple[()]]:
-        return SessionSlot, ()
+def _minimize(
+    start: Vector,
+    bounds: Vector,
+    options: dict[str, Any],
+    evaluate: Callable[[Vector], tuple[float, Vector]],
+    accept: Callable[[Vector], None],
+) -> str:
+    from scipy.optimize import minimize  # half a second to import, needed here only
+
+    result = minimize(evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=accept, options=options)
+    return str(result.message)
 
 
 def _double(t: Tensor) -> Tensor:
