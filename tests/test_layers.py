@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("linear_systems", "operators"),
     ("fidelities", "regularizers"),
     ("variational",),
+    ("mri",),
     ("lower",),
     ("losses", "penalties"),
     ("certified_loss", "hypergradient"),
@@ -37,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("api",),
     ("experiment", "recipes"),
     ("report",),
+    ("experiments",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

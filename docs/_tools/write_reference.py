@@ -142,12 +142,16 @@ class Flag:
 def commands() -> dict[str, tuple[str, list[Flag]]]:
     """Help text and arguments of every command, from the signatures of the functions behind them."""
     found = {}
-    for command in app.registered_commands:
-        assert command.callback is not None
-        assert command.name is not None
-        signature = inspect.signature(command.callback, eval_str=True)
-        help_text = inspect.cleandoc(command.callback.__doc__ or "")
-        found[command.name] = (help_text, [_flag(parameter) for parameter in signature.parameters.values()])
+    groups = [("", app), *((f"{group.name} ", group.typer_instance) for group in app.registered_groups)]
+    for prefix, group in groups:
+        assert group is not None
+        for command in group.registered_commands:
+            assert command.callback is not None
+            assert command.name is not None
+            signature = inspect.signature(command.callback, eval_str=True)
+            help_text = inspect.cleandoc(command.callback.__doc__ or "")
+            flags = [_flag(parameter) for parameter in signature.parameters.values()]
+            found[f"{prefix}{command.name}"] = (help_text, flags)
     return found
 
 

@@ -9,6 +9,7 @@ import typer
 from bilearn.cli.compare import compare
 from bilearn.cli.errors import INTERRUPTED, report_errors
 from bilearn.cli.evaluate import evaluate
+from bilearn.cli.experiment import experiment
 from bilearn.cli.learn import learn
 from bilearn.cli.recipes import recipes
 from bilearn.cli.reconstruct import reconstruct
@@ -25,6 +26,8 @@ EPILOG = """\
   bilearn learn my.toml --set noise.sigma=0.2    run your own
 
   bilearn reconstruct runs/my-001 noisy/*.png    use the learned model
+
+  bilearn experiment list                        published comparisons to run again
 
 Exit codes: 0 success, 1 failed run, 2 wrong input, 130 interrupted.
 """
@@ -57,6 +60,7 @@ def _root(
 
 for command in (learn, reconstruct, evaluate, compare, report, resume, recipes):
     app.command(name=command.__name__)(report_errors(command))
+app.add_typer(experiment, name="experiment")
 
 
 def main() -> None:

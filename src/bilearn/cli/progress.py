@@ -48,3 +48,39 @@ class ProgressDisplay(Callback):
     def end(self, status: str) -> None:
         """Remove the line."""
         self._bar.stop()
+
+
+class PartsDisplay:
+    """Progress of work in parts: a bar on a terminal, one line a part where output is piped.
+
+    Args:
+        console: where to draw.
+        quiet: draw nothing.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("part {task.completed} of {task.total}"),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> PartsDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, total: int, label: str) -> None:
+        """Say what is under way."""
+        self._bar.update(self._task, total=total, completed=done, description=label)
+        if not self._quiet and not self._console.is_terminal:
+            self._console.print(f"{done}/{total} {label}", markup=False, highlight=False, soft_wrap=True)
