@@ -29,6 +29,7 @@ from bilearn.lower.lbfgs import LBFGS
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
+from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, sampling_energy
 from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
 from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
@@ -177,6 +178,13 @@ def variational(
     return lambda: VariationalEnergy(fidelity(), regularizer(), None if operator is None else operator())
 
 
+def sampling(
+    grid: tuple[int, ...], weighting: Weighting, regularizer: Callable[[], Regularizer], learn: bool = True
+) -> Callable[[], Energy]:
+    """Factory of a k-space energy whose pattern is free."""
+    return lambda: sampling_energy(FreePattern(0.1 + 0.8 * rand(grid, 13), learn=learn), regularizer(), weighting)
+
+
 def _both() -> tuple[str, str]:
     return ("weight", "scale")
 
@@ -271,6 +279,22 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("ls-tv_signal_coupled", variational(LeastSquares, lambda: tv(axes=1, coupled=True)), (2, *SIGNAL)),
     EnergyCase("ls-h1_signal", variational(LeastSquares, lambda: SquaredH1(axes=1)), SIGNAL),
     EnergyCase("huber-tv_signal", variational(lambda: Huber(1.0, 0.15, learn=_both()), lambda: tv(axes=1)), SIGNAL),
+    # k-space: complex images in two channels
+    EnergyCase(
+        "kspace_square-tv_signal",
+        sampling(SIGNAL, Square(), lambda: tv(axes=1, coupled=True, boundary="dirichlet", learn=())),
+        (2, *SIGNAL),
+        grid=True,
+    ),
+    EnergyCase("kspace_odds-tv", sampling((4, 3), Odds(), lambda: tv(coupled=True, xi=0.5, learn=())), (2, 4, 3)),
+    EnergyCase("kspace_linear-tv", sampling((5, 4), Linear(), lambda: tv(coupled=True)), COLOR),
+    EnergyCase(
+        "kspace_linear-h1",
+        sampling((3, 2), Linear(), lambda: Sum(SquaredH1(boundary="periodic"), Tikhonov())),
+        (2, 3, 2),
+        grid=True,
+    ),
+    EnergyCase("kspace_fixed-tv", sampling((5, 4), Square(), lambda: tv(coupled=True), learn=False), COLOR),
     # an energy of the user's own
     EnergyCase("user", UserEnergy, grid=True),
 ]

@@ -1,4 +1,5 @@
-"""Orthogonal bases that diagonalize convolutions: Fourier (periodic boundary) and cosine (Neumann boundary)."""
+"""Orthogonal bases that diagonalize convolutions: Fourier (periodic boundary), of real and of complex images, and cosine
+(Neumann boundary)."""
 
 from __future__ import annotations
 
@@ -47,6 +48,35 @@ class Fourier(Basis):
             k = torch.arange(count, dtype=like.dtype, device=like.device)
             parts.append(4 * torch.sin(math.pi * k / n).square())
         return self._sum(parts)
+
+
+@dataclass(frozen=True)
+class ComplexFourier(Basis):
+    """Fourier transform of complex images in two channels (..., 2, *spatial); transformed images are (..., 1, *spatial)."""
+
+    def multiply(self, v: Tensor, multiplier: Tensor) -> Tensor:
+        """Transform the complex image, multiply, transform back; two channels in, two channels out."""
+        axes = tuple(range(-self.axes, 0))
+        spectrum = torch.fft.fftn(as_complex(v, self.axes), dim=axes) * multiplier
+        return as_channels(torch.fft.ifftn(spectrum, dim=axes), self.axes)
+
+    def laplacian(self, like: Tensor) -> Tensor:
+        """Sum over axes of 4 sin^2(pi k/n), periodic boundary."""
+        parts = []
+        for n in like.shape[-self.axes :]:
+            k = torch.arange(n, dtype=like.dtype, device=like.device)
+            parts.append(4 * torch.sin(math.pi * k / n).square())
+        return self._sum(parts)
+
+
+def as_complex(x: Tensor, axes: int) -> Tensor:
+    """(..., 2, *spatial) real to (..., 1, *spatial) complex."""
+    return torch.complex(x.narrow(-axes - 1, 0, 1), x.narrow(-axes - 1, 1, 1))
+
+
+def as_channels(z: Tensor, axes: int) -> Tensor:
+    """(..., 1, *spatial) complex to (..., 2, *spatial) real."""
+    return torch.cat((z.real, z.imag), -axes - 1)
 
 
 @dataclass(frozen=True)

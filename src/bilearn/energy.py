@@ -110,15 +110,7 @@ class Energy(nn.Module):
 
         Differentiates v -> cross_vjp(v), which is linear, with respect to v (reverse over reverse).
         """
-        with torch.enable_grad():
-            dummy = torch.zeros_like(x).requires_grad_(True)
-            directional = (self.grad(x.detach(), y) * dummy).sum()
-            rows = torch.autograd.grad(directional, list(parameters), create_graph=True, materialize_grads=True)
-            entries = torch.cat([r.reshape(-1) for r in rows])
-            columns = [
-                torch.autograd.grad(entry, dummy, retain_graph=True, materialize_grads=True)[0] for entry in entries
-            ]
-        return torch.stack(columns).detach()
+        return derivative_columns(lambda point: self.grad(point, y), x, parameters)
 
     def curvature(self, y: Tensor) -> Curvature:
         """Constants valid for all x, at the current theta; unknown unless declared."""
@@ -165,3 +157,14 @@ class Energy(nn.Module):
 
 def _scaled(constant: Tensor, factor: Tensor) -> Tensor:
     return torch.where(factor > 0, constant * factor, torch.zeros_like(factor))
+
+
+def derivative_columns(gradient: Apply, x: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Columns d(gradient(x))/d(theta_p), shape (P, B, ...), of a gradient that is differentiable in the parameters."""
+    with torch.enable_grad():
+        dummy = torch.zeros_like(x).requires_grad_(True)
+        directional = (gradient(x.detach()) * dummy).sum()
+        rows = torch.autograd.grad(directional, list(parameters), create_graph=True, materialize_grads=True)
+        entries = torch.cat([r.reshape(-1) for r in rows])
+        columns = [torch.autograd.grad(entry, dummy, retain_graph=True, materialize_grads=True)[0] for entry in entries]
+    return torch.stack(columns).detach()

@@ -116,6 +116,13 @@ class VariationalEnergy(Energy):
             data = self.fidelity.column_variation(self.operator.A(x), y, root * radius)
             return root * data + self.regularizer.column_variation(x, radius)
 
+    def cross_norm(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """|A| times the bound of D, plus the bound of R."""
+        with torch.no_grad():
+            data = self.fidelity.cross_norm(self.operator.A(x), y)
+        prior = None if data is None else self.regularizer.cross_norm(x)
+        return None if data is None or prior is None else self._norm(x) * data + prior
+
     def _norm(self, x: Tensor) -> Tensor:
         return self.operator.norm_squared().per_sample(x).sqrt()
 
@@ -163,17 +170,22 @@ class VariationalHessian(Hessian):
                 return lambda v: inverse * v
             if diagonal is not None and off is not None:
                 return self._tridiagonal(data + diagonal, off)
-        return self._spectral(self._weight, exact=True) if _uniform(self._weight) else None
+        inverse = self._own_spectrum(self._weight, exact=True)
+        if inverse is None and _uniform(self._weight):
+            inverse = self._spectral(self._weight, exact=True)
+        return inverse
 
     def preconditioner(self) -> Apply | None:
-        """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A'A.
+        """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A' diag(weight) A
+        or A'A.
 
         Negative second derivatives of a fidelity that is not convex count as zero here, so that the result is positive.
         """
         weight = self._weight.clamp(min=0.0)
         data, diagonal = self._operator.normal_diagonal(weight), self._prior.diagonal()
         if data is None or diagonal is None:
-            return self._spectral(weight, exact=False)
+            own = self._own_spectrum(weight, exact=False)
+            return self._spectral(weight, exact=False) if own is None else own
         inverse = 1 / (data + diagonal)
         return lambda v: inverse * v
 
@@ -188,6 +200,14 @@ class VariationalHessian(Hessian):
             return solve_tridiagonal(main, side, flat).reshape(v.shape)
 
         return solve
+
+    def _own_spectrum(self, weight: Tensor, exact: bool) -> Apply | None:
+        """Division in the basis in which the operator diagonalizes its weighted normal matrix."""
+        data = self._operator.normal_spectrum(weight, self._like)
+        prior = None if data is None else self._prior.symbol(data.basis, self._like)
+        if data is None or prior is None or (exact and not (data.exact and prior.exact)):
+            return None
+        return partial(data.basis.multiply, multiplier=1 / (data.values + prior.values))
 
     def _spectral(self, weight: Tensor, exact: bool) -> Apply | None:
         axes = max(self._like.ndim - 2, 1)

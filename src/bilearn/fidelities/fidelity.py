@@ -13,8 +13,8 @@ class Fidelity(nn.Module):
     """D(z, y), one number per sample; complex data count as pairs of reals given as two channels.
 
     An author must write ``forward``, ``grad``, ``second`` (the diagonal of the Hessian in z) and ``curvature``; may
-    write ``second_variation``, ``cross_variation``, ``column_variation`` and ``rounding``. ``grad`` must be
-    differentiable in the parameters.
+    write ``second_variation``, ``cross_variation``, ``column_variation``, ``cross_norm`` and ``rounding``. ``grad`` must
+    be differentiable in the parameters.
     """
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -50,6 +50,10 @@ class Fidelity(nn.Module):
         """Bound (B,) on the spectral norm of the change of dD'/dtheta over |z' - z| <= radius."""
         constant = self.curvature(y).cross_lipschitz.per_sample(z)
         return torch.where(radius > 0, constant * radius, torch.zeros_like(radius))
+
+    def cross_norm(self, z: Tensor, y: Tensor) -> Tensor | None:
+        """Bound (B,) on the spectral norm of dD'/dtheta at z, or None where none is known; zero where nothing is learned."""
+        return None if any(p.requires_grad for p in self.parameters()) else torch.zeros_like(_batch.norm(z))
 
     def rounding(self, z: Tensor, y: Tensor) -> Tensor:
         """Bound (B,) on the rounding error of ``grad`` for exact z."""

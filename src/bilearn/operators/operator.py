@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,21 @@ from torch import Tensor, nn
 
 from bilearn._spectral import Basis
 from bilearn.curvature import UNKNOWN_UPPER, Constant
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of A' diag(weight) A.
+
+    Attributes:
+        basis: the basis.
+        values: broadcast against transformed images, with a leading axis per sample.
+        exact: whether the basis diagonalizes the matrix and these are its eigenvalues.
+    """
+
+    basis: Basis
+    values: Tensor
+    exact: bool
 
 
 class ForwardOperator(nn.Module):
@@ -46,6 +62,15 @@ class ForwardOperator(nn.Module):
 
     def normal_symbol(self, basis: Basis, like: Tensor) -> Tensor | None:
         """Eigenvalues of A'A where ``basis`` diagonalizes it, else None."""
+        return None
+
+    def normal_spectrum(self, weight: Tensor, like: Tensor) -> Spectrum | None:
+        """A' diag(weight) A in a basis of this operator's own that diagonalizes it, at least nearly, else None.
+
+        Args:
+            weight: (B, ...) nonnegative, shaped like A x.
+            like: (B, ...) any tensor shaped like x.
+        """
         return None
 
     def start(self, y: Tensor) -> Tensor:

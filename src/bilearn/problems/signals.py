@@ -30,13 +30,19 @@ def indicator_signals(count: int, pixels: int, sigma: float, seed: int = 0) -> t
         x, y: float64 tensors (count, pixels).
     """
     generator = np.random.RandomState(seed)
+    signals = random_indicators(generator, count, pixels)
+    noisy = signals + sigma * np.stack([generator.randn(pixels) for _ in range(count)])
+    return torch.from_numpy(signals), torch.from_numpy(noisy)
+
+
+def random_indicators(generator: np.random.RandomState, count: int, pixels: int) -> np.ndarray:
+    """(count, pixels) random indicator signals, steps 1 and 2 of :func:`indicator_signals`."""
     domain = np.linspace(-2.0, 2.0, pixels)
     signals = np.zeros((count, pixels))
     for signal in signals:
         center, radius = generator.uniform(-1.0, 1.0), generator.uniform(-0.5, -1.0)
         signal[(domain - center) ** 2 < radius**2] = 1.0
-    noisy = signals + sigma * np.stack([generator.randn(pixels) for _ in range(count)])
-    return torch.from_numpy(signals), torch.from_numpy(noisy)
+    return signals
 
 
 @dataclass(frozen=True)

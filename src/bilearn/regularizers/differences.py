@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bilearn._spectral import Basis, Cosine, Fourier
+from bilearn._spectral import Basis, ComplexFourier, Cosine, Fourier
 
 Boundary = Literal["neumann", "dirichlet", "periodic"]
 Direction = Literal["backward", "forward"]
@@ -127,9 +127,12 @@ class FiniteDifferences:
 
     def matches(self, basis: Basis) -> bool:
         """Whether ``basis`` diagonalizes K'K."""
-        return basis == (Fourier(self.axes) if self.boundary == "periodic" else Cosine(self.axes)) and (
-            self.boundary != "dirichlet"
-        )
+        matching: dict[str, tuple[Basis, ...]] = {
+            "periodic": (Fourier(self.axes), ComplexFourier(self.axes)),
+            "neumann": (Cosine(self.axes),),
+            "dirichlet": (),
+        }
+        return basis in matching[self.boundary]
 
     def normal_diagonal(self, weights: list[Tensor]) -> Tensor:
         """Diagonal of K' diag(weights) K."""

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from bilearn import _batch
 from bilearn._spectral import Basis
 from bilearn.curvature import Curvature
-from bilearn.energy import Advance, Hessian
+from bilearn.energy import Advance, Hessian, derivative_columns
+
+#: Learned numbers up to which the cross derivative of a regularizer is computed column by column.
+_FEW_COLUMNS = 16
 
 
 class TermHessian(Hessian):
@@ -109,6 +112,16 @@ class Regularizer(nn.Module):
         """Bound (B,) on the spectral norm of the change of d(grad R)/dtheta over |x' - x| <= radius."""
         constant = self.curvature(x).cross_lipschitz.per_sample(x)
         return torch.where(radius > 0, constant * radius, torch.zeros_like(radius))
+
+    def cross_norm(self, x: Tensor) -> Tensor | None:
+        """Bound (B,) on the spectral norm of d(grad R)/dtheta at x: the Frobenius norm for few parameters, else None."""
+        learned = [p for p in self.parameters() if p.requires_grad]
+        if not learned:
+            return torch.zeros_like(_batch.norm(x))
+        if sum(p.numel() for p in learned) > _FEW_COLUMNS:
+            return None
+        columns = derivative_columns(self.grad, x, learned)
+        return torch.linalg.vector_norm(_batch.norm(columns, lead=2), dim=0)
 
     def rounding(self, x: Tensor) -> Tensor:
         """Bound (B,) on the rounding error of ``grad``; here 8 unit roundoffs of L |x|, or of |x| where L is unknown."""

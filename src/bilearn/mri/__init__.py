@@ -1,0 +1,19 @@
+"""Learning which k-space samples to take: Fourier transform, sampling patterns, and the data term they weight."""
+
+from bilearn.mri.energy import sampling_energy
+from bilearn.mri.fidelity import KSpaceFidelity
+from bilearn.mri.fourier import FourierTransform
+from bilearn.mri.pattern import FreePattern, Pattern
+from bilearn.mri.weighting import Linear, Odds, Square, Weighting
+
+__all__ = [
+    "FourierTransform",
+    "FreePattern",
+    "KSpaceFidelity",
+    "Linear",
+    "Odds",
+    "Pattern",
+    "Square",
+    "Weighting",
+    "sampling_energy",
+]
