@@ -28,6 +28,7 @@ class Evaluation:
         accuracy: the accuracy asked for (bound on |F~ - F| for values, on the gradient error for gradients), or None.
         lower_error: largest lower-level distance bound over the pairs.
         message: what the lower level and the adjoint said when they did not reach what was asked, else empty.
+        minibatch: (M,) positions of the samples that F is restricted to, None where it is the F of all of them.
         cost: work of this evaluation.
         seconds: wall-clock time of this evaluation.
     """
@@ -47,6 +48,7 @@ class Evaluation:
     accuracy: float | None = None
     lower_error: float = float("inf")
     message: str = ""
+    minibatch: Tensor | None = None
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
 

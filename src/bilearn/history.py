@@ -14,9 +14,11 @@ from bilearn.run_records import Bounded
 
 def history_entry(evaluation: Evaluation, parameters: ParameterVector) -> dict[str, Any]:
     """Everything an evaluation says of itself, as strict JSON values; see :class:`bilearn.run_records.HistoryRow`."""
+    minibatch = evaluation.minibatch
     gradient = evaluation.gradient
     return {
         "kind": _kind(evaluation),
+        "minibatch": None if minibatch is None else minibatch.numel(),
         "value": evaluation.value,
         "lower": evaluation.lower,
         "upper": evaluation.upper,

@@ -148,7 +148,7 @@ class Learner:
         """Records, validation, callbacks, checkpoint; the verdict of the learner on whether to go on."""
         self._state = state
         if self._start is None:
-            self._start = bounded(state.current)
+            self._start = bounded(state.current if state.current.minibatch is None else state.best)
         figures = self._validate(state)
         rows = self._flush(state, accepted=True, validation=figures)
         progress = Progress(

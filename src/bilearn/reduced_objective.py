@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -52,12 +52,11 @@ class ReducedObjective:
         estimator: of the hypergradient; ``ImplicitHypergradient()`` if None.
         tangents: of the Gauss-Newton matrix; ``TangentHypergradient()`` if None.
         batch_size: samples per chunk; if None about 1.5 MB per vector on the CPU and 64 MB elsewhere.
-        observer: called with every evaluation.
+        observer: called with every evaluation, those of subsets included (``Evaluation.minibatch`` tells).
 
     Attributes:
         parameters: theta as a flat vector with its box.
         cost: all work so far.
-        evaluations: number of evaluations so far.
 
     Raises:
         ValueError: if shapes do not fit, there is no sample or no learnable parameter, or an option is unknown.
@@ -96,11 +95,16 @@ class ReducedObjective:
         self.observer = observer
         self.parameters = ParameterVector(energy)
         self.cost = Cost()
-        self.evaluations = 0
+        self._made = _Count()
         self._warm = WarmStarts(y.shape[0])
         self._rates: dict[str, _Rate] = {}
         self._index = torch.arange(y.shape[0], device=y.device)
         self._weight = 1.0
+
+    @property
+    def evaluations(self) -> int:
+        """Number of evaluations so far, those of subsets included."""
+        return self._made.number
 
     @property
     def samples(self) -> int:
@@ -141,7 +145,7 @@ class ReducedObjective:
             "warm": self._warm.tree(),
             "rates": {kind: (rate.rate, rate.norm, rate.reached) for kind, rate in self._rates.items()},
             "cost": self.cost.as_dict(),
-            "evaluations": self.evaluations,
+            "evaluations": self._made.number,
         }
 
     def load_state_tree(self, tree: dict[str, Any]) -> None:
@@ -153,7 +157,7 @@ class ReducedObjective:
         self._warm.restore(tree["warm"], self.y.device)
         self._rates = {kind: _Rate(*numbers) for kind, numbers in tree["rates"].items()}
         self.cost = Cost(**tree["cost"])
-        self.evaluations = tree["evaluations"]
+        self._made = _Count(tree["evaluations"])
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the latest reconstructions, to continue from later at the same theta or near it.
@@ -301,8 +305,10 @@ class ReducedObjective:
         self._warm.put("theta", index, theta.detach().to(x.device).expand(index.numel(), -1))
 
     def _record(self, evaluation: Evaluation) -> Evaluation:
-        self.evaluations += 1
+        self._made.number += 1
         self.cost.add(evaluation.cost)
+        if self.samples < self.y.shape[0]:
+            evaluation = replace(evaluation, minibatch=self._index)
         if self.observer is not None:
             self.observer(evaluation)
         return evaluation
@@ -313,6 +319,13 @@ def _chunk_size(energy: Energy, y: Tensor) -> int:
         sample = energy.start(y[:1])
     allowed = _CHUNK_BYTES.get(y.device.type, _CHUNK_BYTES_ACCELERATOR)
     return max(1, allowed // max(1, sample.numel() * sample.element_size()))
+
+
+@dataclass
+class _Count:
+    """A number that an objective and its subsets share."""
+
+    number: int = 0
 
 
 @dataclass(frozen=True)

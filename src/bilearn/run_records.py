@@ -116,13 +116,15 @@ class HistoryRow:
         accepted: whether the upper-level method moved there.
         objective: value of F, its interval, and whether that is certified.
         gradient_norm, gradient_bound: 2-norm of the hypergradient and bound on its error; None for values.
-        accuracy: accuracy asked for (of F for values, of the gradient otherwise), or None.
+        accuracy: accuracy asked for (of F for values, of the gradient otherwise); None where it was left to the oracle, or
+            where no accuracy was enforced. The accuracy got is the bound; ``message`` says so where that is larger.
         lower_error: largest lower-level distance bound.
         message: what did not reach its accuracy, else empty.
         parameters: natural value of each parameter, a :class:`Spread` where it has many entries.
         cost: work since the start of the run, by kind.
         seconds: time since the start of the run.
         validation: validation figures such as "loss" and "psnr"; empty where not evaluated.
+        minibatch: number of samples where ``objective`` and gradient are those of a minibatch, None where they are F's.
     """
 
     evaluation: int
@@ -139,6 +141,7 @@ class HistoryRow:
     cost: dict[str, int]
     seconds: float
     validation: dict[str, float]
+    minibatch: int | None = None
 
     @staticmethod
     def from_json(entry: Mapping[str, Any], where: str = "history row") -> HistoryRow:
@@ -173,6 +176,7 @@ class HistoryRow:
                 for k, v in (entry.get("validation") or {}).items()
                 if v is not None
             },
+            minibatch=None if entry.get("minibatch") is None else int(_number(entry, "minibatch", where=where)),
         )
 
 

@@ -5,8 +5,9 @@ import math
 
 import pytest
 import torch
-from synthetic_oracles import LINEAR, ROSENBROCK, UNBOUNDED
+from synthetic_oracles import LINEAR, ROSENBROCK, UNBOUNDED, Problem
 
+from bilearn.parameters import Identity
 from bilearn.upper import TorchOptimizer, UpperStatus, run
 
 
@@ -82,3 +83,23 @@ def test_stationary_start_takes_no_step() -> None:
     optimizer = TorchOptimizer(lambda p: torch.optim.Adam(p), gradient_tolerance=1e-6)
     state = run(optimizer, oracle, torch.tensor(LINEAR.minimizer, dtype=torch.float64))
     assert (state.status, state.iteration, len(oracle.asked)) == (UpperStatus.STATIONARY, 0, 1)
+
+
+def test_momentum_against_a_bound_is_no_reason_to_stop() -> None:
+    """The start's momentum carries theta into its upper bound, where the gradient already points back inside."""
+    problem = Problem(
+        "valley", lambda t: torch.cat((3 * t - 2.7, 0 * t + 1)), [Identity((-1.0, 1.0))], [-1.0], 1.0, [0.9]
+    )
+    oracle = problem.oracle()
+    pinned = []
+    optimizer = TorchOptimizer(lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.95), gradient_tolerance=1e-6)
+    state = run(optimizer, oracle, max_steps=600, callback=lambda s: pinned.append(float(s.current.theta) == 1.0))
+    assert sum(pinned) >= 2
+    assert state.status is UpperStatus.STATIONARY
+    assert float(state.best.theta) == pytest.approx(0.9, abs=1e-3)
+    assert state.evaluations == len(oracle.asked) < state.iteration + 1
+
+
+def test_small_steps_still_stop() -> None:
+    state = run(TorchOptimizer(lambda p: torch.optim.SGD(p, lr=1e-14)), LINEAR.oracle())
+    assert (state.status, state.iteration) == (UpperStatus.SMALL_STEP, 0)

@@ -47,8 +47,7 @@ def _tip(row: HistoryRow) -> str:
 
 def objective_charts(run: Digest) -> Markup:
     """The objective with its band against cost, time and evaluations; the whole run and its last part."""
-    rows = run.record.history
-    finite = [row for row in rows if math.isfinite(row.objective.value)]
+    finite = [row for row in run.whole if math.isfinite(row.objective.value)]
     if len(finite) < 2:
         return tag("p", "Too few evaluations were recorded to draw a curve.", class_="empty")
     tail = [row for row in finite if row.accepted] or finite
@@ -59,7 +58,12 @@ def objective_charts(run: Digest) -> Markup:
         if len(tail) >= 3:
             views.append(("Last half, enlarged", _objective_chart(tail, label, progress)))
         entries.append((title, switch("part of the run", views)))
-    return switch("horizontal axis", entries)
+    charts = switch("horizontal axis", entries)
+    left_out = len(run.record.history) - len(run.whole)
+    if not left_out:
+        return charts
+    note = f"{count(left_out)} evaluations of minibatches are not drawn: their values are not those of the objective."
+    return tag("div", charts, tag("p", note, class_="note"))
 
 
 def _objective_chart(rows: Sequence[HistoryRow], label: str, progress: Callable[[HistoryRow], float]) -> Markup:
@@ -166,18 +170,30 @@ def _accuracy_chart(title: str, curves: list[Curve], unbounded: int) -> Markup |
     )
 
 
+def _claim(rows: Sequence[HistoryRow]) -> str:
+    """What the bounds of these rows are: proved only where every constant behind every one of them was declared."""
+    return "proved bound" if all(row.objective.certified for row in rows) else "estimated bound, not certified"
+
+
+def _sign(rows: Sequence[HistoryRow]) -> str:
+    return "≤" if all(row.objective.certified for row in rows) else "≈"
+
+
 def _value_accuracy(run: Digest) -> Markup | None:
-    rows = run.record.history
+    rows = run.whole
     asked = [row for row in rows if row.kind == "value" and row.accuracy is not None]
     got = [row for row in rows if math.isfinite(row.objective.width)]
-    tips = [f"evaluation {row.evaluation}: |F {MINUS} computed F| ≤ {number(row.objective.bound, 3)}" for row in got]
+    sign = _sign(got)
+    tips = [
+        f"evaluation {row.evaluation}: |F {MINUS} computed F| {sign} {number(row.objective.bound, 3)}" for row in got
+    ]
     curves = [
         Curve([row.evaluation for row in asked], [row.accuracy or 0.0 for row in asked], "default", "asked",
               line=False, dots=True, hollow=True) if asked else None,
-        Curve([row.evaluation for row in got], [row.objective.bound for row in got], "learned", "proved bound",
+        Curve([row.evaluation for row in got], [row.objective.bound for row in got], "learned", _claim(got),
               tips, dots=len(got) <= 80) if got else None,
     ]  # fmt: skip
-    return _accuracy_chart("Objective: error asked for and proved", [c for c in curves if c], len(rows) - len(got))
+    return _accuracy_chart("Objective: error asked for and got", [c for c in curves if c], len(rows) - len(got))
 
 
 def _gradient_accuracy(run: Digest) -> Markup | None:
@@ -186,12 +202,16 @@ def _gradient_accuracy(run: Digest) -> Markup | None:
     got = [row for row in rows if row.gradient_bound is not None and math.isfinite(row.gradient_bound)]
     if not rows:
         return None
+    sign = _sign(got)
     curves = [
         Curve([row.evaluation for row in rows], [row.gradient_norm or 0.0 for row in rows], "noisy", "gradient norm"),
         Curve([row.evaluation for row in asked], [row.accuracy or 0.0 for row in asked], "default", "error asked",
               line=False, dots=True, hollow=True) if asked else None,
-        Curve([row.evaluation for row in got], [row.gradient_bound or 0.0 for row in got], "learned", "proved bound",
-              [f"evaluation {row.evaluation}: gradient error ≤ {number(row.gradient_bound, 3)}" for row in got],
+        Curve([row.evaluation for row in got], [row.gradient_bound or 0.0 for row in got], "learned", _claim(got),
+              [f"evaluation {row.evaluation}: gradient error {sign} {number(row.gradient_bound, 3)}" for row in got],
               dots=len(got) <= 80) if got else None,
     ]  # fmt: skip
-    return _accuracy_chart("Gradient: error asked for and proved", [c for c in curves if c], len(rows) - len(got))
+    title = "Gradient: error asked for and got"
+    if any(row.minibatch is not None for row in rows):
+        title += " (of minibatches)"
+    return _accuracy_chart(title, [c for c in curves if c], len(rows) - len(got))

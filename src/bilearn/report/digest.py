@@ -49,7 +49,8 @@ class Digest:
         converged: whether the upper level ended by its own stopping rule.
         start, final: objective at the first and at the best point; None without any evaluation.
         parameters: the learned parameters.
-        accepted: the evaluations the upper-level method moved to.
+        whole: the evaluations of all training pairs; those of minibatches say nothing about the objective.
+        accepted: those of ``whole`` the upper-level method moved to.
         cost: work by kind, per sample.
         seconds: wall-clock time.
         split: split whose metrics are shown ("test" where there is one), or "".
@@ -63,6 +64,7 @@ class Digest:
     start: Bounded | None
     final: Bounded | None
     parameters: tuple[ParameterRecord, ...]
+    whole: tuple[HistoryRow, ...]
     accepted: tuple[HistoryRow, ...]
     cost: dict[str, int]
     seconds: float
@@ -100,9 +102,10 @@ def read_digest(path: str | Path) -> Digest:
 def digest(record: RunRecord) -> Digest:
     """Digest a run; an interrupted one is described by its history."""
     summary, history = record.summary, record.history
-    accepted = tuple(row for row in history if row.accepted) or history
+    whole = tuple(row for row in history if row.minibatch is None)
+    accepted = tuple(row for row in whole if row.accepted) or whole
     best = min(accepted, key=lambda row: row.objective.value, default=None)
-    first = history[0] if history else None
+    first = whole[0] if whole else None
     last = history[-1] if history else None
     parameters = summary.parameters if summary else ()
     if not parameters and best is not None and first is not None:
@@ -121,6 +124,7 @@ def digest(record: RunRecord) -> Digest:
         start=(summary.start if summary else None) or (first.objective if first else None),
         final=(summary.final if summary else None) or (best.objective if best else None),
         parameters=parameters,
+        whole=whole,
         accepted=accepted,
         cost=(summary.cost if summary else None) or (last.cost if last else {}),
         seconds=summary.seconds if summary and math.isfinite(summary.seconds) else (last.seconds if last else math.nan),
@@ -209,6 +213,18 @@ def _about_certificates(run: Digest, plain: bool) -> list[Finding]:
                 "not declared. It is a good guess, not a proof.",
             )
         )
+    history = run.record.history
+    guessed = [row for row in history if row.gradient_norm is not None and not row.objective.certified]
+    guessed = [row for row in guessed if row.gradient_bound is not None and math.isfinite(row.gradient_bound)]
+    if guessed:
+        found.append(
+            Finding(
+                "note",
+                "Errors of gradients were estimated",
+                f"{count(len(guessed), plain)} of {count(len(history), plain)} evaluations carry an estimate of the error of "
+                "their gradient, not a proved bound. Steps that relied on them are not certified.",
+            )
+        )
     missed = [row for row in run.record.history if row.message]
     if missed:
         alike: dict[str, list[str]] = {}
@@ -222,7 +238,12 @@ def _about_certificates(run: Digest, plain: bool) -> list[Finding]:
             Finding(
                 "note",
                 f"{count(len(missed), plain)} of {count(len(run.record.history), plain)} evaluations missed their accuracy",
-                f"{detail}. Their bounds are still valid, only wider than asked.",
+                f"{detail}. "
+                + (
+                    "Their bounds are still valid, only wider than asked."
+                    if all(row.objective.certified for row in missed)
+                    else "Not all of their bounds are proved."
+                ),
             )
         )
     return found

@@ -36,12 +36,21 @@ class TorchState(UpperState):
 class TorchOptimizer(UpperOptimizer[TorchState]):
     """Runs a ``torch.optim`` method on the coordinates, projected on the box after each step; one evaluation a step.
 
-    1. Stop if the projected gradient is small, or the last step was.
-    2. Rebuild the torch optimizer from its stored state, give it the gradient, let it step, project on the box.
+    1. Stop if the projected gradient is small, or the step of 2.
+    2. Rebuild the torch optimizer from its stored state, give it the gradient, let it step, project on the box. Where the
+       box alone makes the step small while the projected gradient points inward, momentum still pushes against a bound:
+       theta stays, and the optimizer takes its next step from the same gradient without another evaluation.
     3. Evaluate there, the gradient to a certified error of ``accuracy`` (or of ``gradient_accuracy`` times its projected
        norm); halve the step while the point is not finite.
 
-    Nothing compares values, so F may rise; ``state.best`` keeps the lowest value seen.
+    Nothing compares values, so F may rise; ``state.best`` keeps the lowest certified value seen.
+
+    Conditions: those of the torch method for gradients with a relative error below ``gradient_accuracy``. With ``SGD``
+    without momentum, lr < 2 (1 - gradient_accuracy) / L and no active bound, L the Lipschitz constant of grad F, F decreases
+    in every step and grad F -> 0. Adam has no such guarantee.
+
+    Reference: Kingma, Ba, Adam: a method for stochastic optimization, ICLR 2015; Bertsekas, Tsitsiklis, Gradient convergence
+    in gradient methods with errors, SIAM J. Optim. 10 (2000) (gradients with errors).
 
     Args:
         make: builds the optimizer, for example ``lambda params: torch.optim.Adam(params, lr=0.05)``.
@@ -50,7 +59,7 @@ class TorchOptimizer(UpperOptimizer[TorchState]):
         gradient_accuracy: largest error of a gradient relative to its projected norm, below 1.
         gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
             of coordinate.
-        step_tolerance: SMALL_STEP when a step is below this.
+        step_tolerance: SMALL_STEP when a step is below this and no bound cut it.
 
     Raises:
         ValueError: if ``make`` builds an optimizer that needs a closure (``torch.optim.LBFGS``).
@@ -89,11 +98,14 @@ class TorchOptimizer(UpperOptimizer[TorchState]):
         optimizer.load_state_dict(copy.deepcopy(state.inner))
         parameter.grad = gradient_of(current).clone()
         optimizer.step()
+        free = parameter.detach() - current.theta
         move = parameters.project(parameter.detach()) - current.theta
         if not bool(move.isfinite().all()):
             return replace(state, status=UpperStatus.NON_FINITE)
         if float(move.abs().max()) <= self.step_tolerance:
-            return replace(state, status=UpperStatus.SMALL_STEP)
+            if norm == 0.0 or float(free.abs().max()) <= self.step_tolerance:
+                return replace(state, status=UpperStatus.SMALL_STEP)
+            return replace(state, iteration=state.iteration + 1, inner=optimizer.state_dict())
 
         iteration, evaluations = state.iteration + 1, state.evaluations
         trial, requests = self._evaluate(objective, current.theta + move, iteration, norm)
