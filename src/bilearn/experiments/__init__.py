@@ -31,7 +31,9 @@ import importlib
 
 from bilearn.experiments.experiment import Experiment
 
-EXPERIMENTS: dict[str, tuple[str, str]] = {}
+EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "denoise-1d": ("bilearn.experiments.denoise_1d", "Denoise1D"),
+}
 """Module and class of every experiment by name; imported on demand, since ``bilearn experiment --help`` needs none."""
 
 

@@ -65,8 +65,9 @@ class Experiment(ABC):
         Raises:
             ValueError: if an option is unknown.
         """
+        build: Callable[..., Self] = cls
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+            return build(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
         except TypeError as error:
             raise ValueError(f"{cls.name}: the recorded options do not fit this version of bilearn ({error})") from None
 

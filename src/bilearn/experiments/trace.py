@@ -13,8 +13,8 @@ from bilearn.reduced_objective import ReducedObjective
 from bilearn.report.formatting import gradient_equivalents
 from bilearn.upper import UpperOptimizer, UpperState, UpperStatus, run
 
-_TINY = 1e-14
-"""Accuracy asked of an exact value, relative to the value: beyond the floor of float64, so that solves end there."""
+_TINY = 1e-300
+"""Accuracy asked of an exact value: beyond the floor of float64, so that solves end there."""
 
 
 class Exact:
@@ -32,8 +32,7 @@ class Exact:
         """The evaluation at theta (P,); its interval says how exact it is."""
         key = tuple(theta.tolist())
         if key not in self._known:
-            rough = self._objective.value(theta)
-            self._known[key] = self._objective.value(theta, max(_TINY * abs(rough.value), 1e-300))
+            self._known[key] = self._objective.value(theta, _TINY)
         return self._known[key]
 
 
