@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._dense import LARGEST, dense_solver
 from bilearn._spectral import Cosine, Fourier
 from bilearn._tridiagonal import solve_tridiagonal
 from bilearn.curvature import Constant, Curvature
@@ -160,7 +161,14 @@ class VariationalHessian(Hessian):
         return VariationalHessian(self._operator, weight, self._prior.select(index), like)
 
     def direct(self) -> Apply | None:
-        """Division where everything is diagonal, a tridiagonal solve for signals, division in a cosine or Fourier basis."""
+        """Division where everything is diagonal, a tridiagonal solve for signals, division in a cosine or Fourier basis.
+
+        Small samples in a basis that diagonalizes the data term only are factorized.
+        """
+        return self._direct
+
+    @cached_property
+    def _direct(self) -> Apply | None:
         data = self._operator.normal_diagonal(self._weight)
         if data is not None:
             off = self._prior.off_diagonal()
@@ -173,6 +181,9 @@ class VariationalHessian(Hessian):
         inverse = self._own_spectrum(self._weight, exact=True)
         if inverse is None and _uniform(self._weight):
             inverse = self._spectral(self._weight, exact=True)
+        if inverse is None and _batch.samples(self._like) <= LARGEST:
+            small = self._operator.normal_spectrum(self._weight, self._like) is not None
+            inverse = dense_solver(lambda index, v: self.select(index)(v), self._like) if small else None
         return inverse
 
     def preconditioner(self) -> Apply | None:

@@ -13,6 +13,22 @@ from bilearn.problems.signals import KnownProblem, random_indicators
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.regularizers import SmoothedTV
 
+OPTIMUM = 0.47827512226
+"""Reached from ten starts by L-BFGS-B within 1e-9, and polished until the projected gradient was 2.5e-7."""
+
+# fmt: off
+MINIMIZER = (
+    0.026402, 0.077853, 0.065769, 0.087068, 0.060330, 0.059900, 0.045097, 0.048473,
+    0.001000, 0.001000, 0.097107, 0.090126, 0.122896, 0.046520, 0.001000, 0.001000,
+    0.024427, 0.001000, 0.001000, 0.001000, 0.001000, 0.015005, 0.001000, 0.032982,
+    0.001000, 0.001000, 0.001000, 0.017903, 0.001000, 0.014788, 0.001000, 0.001000,
+    0.001000, 0.001000, 0.001000, 0.001000, 0.001000, 0.001000, 0.001000, 0.001000,
+    0.001000, 0.001000, 0.001000, 0.001000, 0.023945, 0.001000, 0.045269, 0.036255,
+    0.001000, 0.001000, 0.075958, 0.001000, 0.005118, 0.001000, 0.044754, 0.013014,
+    0.026216, 0.026950, 0.134144, 0.062961, 0.085664, 0.048281, 0.054810, 0.078782,
+)
+# fmt: on
+
 
 def indicator_kspace(count: int, pixels: int, sigma: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Random indicator signals and their noisy Fourier coefficients, as published.
@@ -43,4 +59,4 @@ def mri_sampling_1d() -> KnownProblem:
     energy = sampling_energy(pattern, regularizer, Odds())
     objective = ReducedObjective(energy, y, x, SquaredError(), L1(0.1), reduction="sum")
     start = torch.full((64,), 0.5, dtype=torch.float64)
-    return KnownProblem(objective, start, float("nan"), start)
+    return KnownProblem(objective, start, OPTIMUM, torch.tensor(MINIMIZER, dtype=torch.float64))
