@@ -9,6 +9,7 @@ from bilearn.callbacks import Callback
 from bilearn.checkpoint import CheckpointError
 from bilearn.fidelities import LeastSquares
 from bilearn.learner import Learner
+from bilearn.lower import NesterovGradient
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.regularizers import SmoothedTV
 from bilearn.run_directory import RunDirectory
@@ -196,3 +197,14 @@ def test_limits_must_be_positive(option):
 def test_patience_needs_validation():
     with pytest.raises(ValueError, match="patience: given without a validation objective"):
         Learner(objectives()[0], GaussNewton(), patience=2)
+
+
+def test_gradient_budget_is_kept_inside_a_step_and_lifted_afterwards():
+    objective, _ = objectives()
+    objective.solver = NesterovGradient()
+    learned = Learner(objective, GaussNewton(), max_steps=50, max_gradients=300).run()
+    assert learned.status is UpperStatus.BUDGET
+    assert 300 <= objective.cost.gradients <= 400
+    assert objective.max_gradients is None
+    with pytest.raises(ValueError, match="max_gradients: found 0, expected a positive number"):
+        Learner(objective, GaussNewton(), max_gradients=0)

@@ -59,6 +59,7 @@ class Learner:
         seconds: limit on learning time, looked at after every step.
         patience: stop after this many steps without a smaller validation loss; None never stops early.
         checkpoint_every: steps between two checkpoints.
+        max_gradients: limit on lower-level gradients, counted per sample; solves are cut off there, also inside a step.
 
     Raises:
         ValueError: if ``patience`` is given without validation, or a limit is not positive.
@@ -75,6 +76,7 @@ class Learner:
         seconds: float | None = None,
         patience: int | None = None,
         checkpoint_every: int = 1,
+        max_gradients: int | None = None,
     ) -> None:
         if patience is not None and validation is None:
             raise ValueError("patience: given without a validation objective; pass validation=...")
@@ -83,12 +85,13 @@ class Learner:
             ("seconds", seconds),
             ("patience", patience),
             ("checkpoint_every", checkpoint_every),
+            ("max_gradients", max_gradients),
         ):
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: found {value}, expected a positive number")
         self.objective, self.optimizer, self.validation = objective, optimizer, validation
         self.directory, self.max_steps, self.seconds = directory, max_steps, seconds
-        self.patience, self.checkpoint_every = patience, checkpoint_every
+        self.patience, self.checkpoint_every, self.max_gradients = patience, checkpoint_every, max_gradients
         records = [CSVHistory(directory.path / "history.csv")] if directory is not None else []
         self.callbacks: list[Callback] = [*records, *callbacks]
         self._pending: list[tuple[Tensor, dict[str, Any]]] = []
@@ -115,13 +118,19 @@ class Learner:
         for callback in self.callbacks:
             callback.start(earlier)
         self.objective.observer = self._observe
+        own = self.objective.max_gradients
+        if self.max_gradients is not None:
+            self.objective.max_gradients = self.max_gradients
         try:
-            final = run(self.optimizer, self.objective, first, self.max_steps, self._after_step, state)
+            final = run(
+                self.optimizer, self.objective, first, self.max_steps, self._after_step, state, self.max_gradients
+            )
             self._state, status = final, final.status
         except KeyboardInterrupt:
             status = UpperStatus.INTERRUPTED
         finally:
             self.objective.observer = None
+            self.objective.max_gradients = own
         self._flush(self._state, accepted=False)
         theta = first if self._state is None else self._answer(self._state)
         self.objective.parameters.set(theta)

@@ -19,6 +19,8 @@ from bilearn.evaluation import Evaluation
 from bilearn.hypergradient import Hypergradient, HypergradientEstimator, ImplicitHypergradient, TangentHypergradient
 from bilearn.hypergradient.tangent import check_few
 from bilearn.losses import SquaredError, UpperLoss, as_loss
+from bilearn.lower.capped import Capped
+from bilearn.lower.default import default_solver
 from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
 from bilearn.penalties import Penalty, PenaltyTerms
@@ -53,6 +55,8 @@ class ReducedObjective:
         tangents: of the Gauss-Newton matrix; ``TangentHypergradient()`` if None.
         batch_size: samples per chunk; if None about 1.5 MB per vector on the CPU and 64 MB elsewhere.
         observer: called with every evaluation, those of subsets included (``Evaluation.minibatch`` tells).
+        max_gradients: lower-level gradients after which every solve gets one step more only, and its bound says what that
+            proves; the solve under way is cut off there. None sets no limit but the solver's own.
 
     Attributes:
         parameters: theta as a flat vector with its box.
@@ -75,6 +79,7 @@ class ReducedObjective:
         tangents: TangentHypergradient | None = None,
         batch_size: int | None = None,
         observer: Callable[[Evaluation], None] | None = None,
+        max_gradients: int | None = None,
     ) -> None:
         if y.ndim == 0 or y.shape[0] == 0 or y.shape[:1] != target.shape[:1]:
             raise ValueError(
@@ -85,6 +90,8 @@ class ReducedObjective:
             raise ValueError(f"reduction: found {reduction!r}, expected 'mean' or 'sum'")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size: found {batch_size}, expected at least 1, or None")
+        if max_gradients is not None and max_gradients < 1:
+            raise ValueError(f"max_gradients: found {max_gradients}, expected at least 1, or None")
         self.energy, self.y, self.target = energy, y, target
         self.loss = SquaredError() if loss is None else as_loss(loss)
         self.penalty, self.solver = penalty, solver
@@ -92,7 +99,7 @@ class ReducedObjective:
         self.estimator = ImplicitHypergradient() if estimator is None else estimator
         self.tangents = TangentHypergradient() if tangents is None else tangents
         self.batch_size = _chunk_size(energy, y) if batch_size is None else batch_size
-        self.observer = observer
+        self.observer, self.max_gradients = observer, max_gradients
         self.parameters = ParameterVector(energy)
         self.cost = Cost()
         self._made = _Count()
@@ -244,7 +251,7 @@ class ReducedObjective:
                 self.loss,
                 self.y[index],
                 self.target[index],
-                self.solver,
+                self._solver(index, tally),
                 self._start(index, tally),
                 share,
                 distance,
@@ -275,7 +282,7 @@ class ReducedObjective:
                 self.y[index],
                 self.target[index],
                 self.parameters,
-                self.solver,
+                self._solver(index, tally),
                 self._start(index, tally),
                 self._warm.get(kind, index),
                 share,
@@ -287,6 +294,13 @@ class ReducedObjective:
             self._rates[kind] = _Rate.of(result, index.numel())
             tally.add_gradient(result, self.target[index])
         return tally
+
+    def _solver(self, index: Tensor, tally: Tally) -> LowerSolver | None:
+        """The lower-level method, with the steps that ``max_gradients`` leaves to the samples ``index``."""
+        if self.max_gradients is None:
+            return self.solver
+        left = (self.max_gradients - self.cost.gradients - tally.cost.gradients) // index.numel()
+        return Capped(default_solver(self.energy, self.y[index]) if self.solver is None else self.solver, max(1, left))
 
     def _start(self, index: Tensor, tally: Tally) -> Tensor | None:
         """Start of the lower-level solves: the last reconstructions, moved along their tangents where that helps."""

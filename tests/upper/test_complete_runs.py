@@ -75,3 +75,18 @@ def test_unreached_accuracy_is_said_and_not_recorded_as_reached() -> None:
     assert missed[1].gradient_bound > 1e-18
     assert all("1e-18 was not reached" in e.message for e in missed)
     check(problem)
+
+
+@pytest.mark.parametrize("optimizer", [GaussNewton(), LBFGSB(), MAID(), METHODS[0]], ids=lambda o: o.name)
+def test_records_hold_where_a_budget_cuts_solves_off(optimizer: UpperOptimizer) -> None:
+    budget = 300
+    problem = SmallProblem(("alpha",), {"alpha": BOX["alpha"]}, solver=NesterovGradient())
+    problem.objective.max_gradients = budget
+    state = run(optimizer, problem.objective, problem.start, max_gradients=budget)
+    assert state.status is UpperStatus.BUDGET
+    assert budget <= problem.objective.cost.gradients <= budget + 20 * len(problem.seen)
+    check(problem)
+    problem.objective.max_gradients = None
+    resumed = run(optimizer, problem.objective, state=state, max_steps=state.iteration + 2)
+    assert resumed.status is not UpperStatus.BUDGET
+    assert resumed.best.upper <= state.best.upper

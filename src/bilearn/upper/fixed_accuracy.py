@@ -75,6 +75,7 @@ class FixedAccuracy(ReducedObjective):
             replace(objective.tangents, loosest=residual),
             objective.batch_size,
             objective.observer,
+            objective.max_gradients,
         )
         self._distance = sys.float_info.min if distance is None else distance
         self._trusted = trusted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -34,6 +35,10 @@ class UpperStatus(Enum):
 
 RESUMABLE = frozenset({UpperStatus.MAX_STEPS, UpperStatus.BUDGET, UpperStatus.EARLY_STOP, UpperStatus.INTERRUPTED})
 """Statuses given from outside the method: a run that ended with one of them can go on."""
+
+
+_STARVED = frozenset({UpperStatus.RUNNING, UpperStatus.SMALL_DECREASE, UpperStatus.SMALL_STEP, UpperStatus.NO_PROGRESS})
+"""Statuses that say nothing once the budget is spent: more work might have led on."""
 
 
 class Oracle(Protocol):
@@ -137,6 +142,7 @@ def run(
     max_steps: int = 100,
     callback: Callable[[S], UpperStatus | None] | None = None,
     state: S | None = None,
+    max_gradients: int | None = None,
 ) -> S:
     """Run ``optimizer`` until it stops, ``callback`` returns a status, or ``max_steps`` steps are taken.
 
@@ -151,6 +157,9 @@ def run(
         callback: called with the state after ``init`` and after every step; a returned status ends the run with it.
         state: continue from this state instead of calling ``init``; a status given from outside the method
             (``RESUMABLE``) is lifted.
+        max_gradients: BUDGET when ``objective.cost`` counts so many lower-level gradients. Looked at before every step; what
+            the last step left open for want of accuracy ends with BUDGET too. To cut off the solves inside a step give the
+            same number to :class:`bilearn.reduced_objective.ReducedObjective`.
 
     Returns:
         The last state; ``state.best.theta`` is the answer and ``state.status`` the reason.
@@ -163,8 +172,11 @@ def run(
         state = optimizer.init(objective, _start(objective.parameters, theta))
     elif state.status in RESUMABLE:
         state = replace(state, status=UpperStatus.RUNNING)
+    limit = math.inf if max_gradients is None else max_gradients
     try:
         while True:
+            if objective.cost.gradients >= limit and state.status in _STARVED:
+                state = replace(state, status=UpperStatus.BUDGET)
             verdict = callback(state) if callback is not None and not reported else None
             reported = False
             if state.status is not UpperStatus.RUNNING:
