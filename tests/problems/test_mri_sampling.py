@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bilearn.problems import KnownProblem, indicator_kspace, indicator_signals, mri_sampling_1d
-from bilearn.upper import default_optimizer, run
+from bilearn.upper import LBFGSB, default_optimizer, run
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def test_optimum(problem: KnownProblem) -> None:
 
 def test_default_method_needs_few_evaluations(problem: KnownProblem) -> None:
     objective = problem.objective
-    state = run(default_optimizer(objective.parameters, True), objective, problem.start, max_steps=25)
+    method = default_optimizer(objective.parameters, True)
+    assert isinstance(method, LBFGSB)
+    state = run(method, objective, problem.start, max_steps=18)
     assert objective.evaluations <= 60
     assert problem.optimum <= state.best.upper
     assert state.best.value <= 1.001 * problem.optimum
