@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bilearn.problems import kodak, kodak_images
+from bilearn.problems import kodak, kodak_images, published_tv
 
 
 @pytest.fixture
@@ -46,3 +46,21 @@ def test_problem_as_published(folder: Path) -> None:
     assert evaluation.certified
     assert evaluation.bound <= 1e-6
     assert evaluation.value == pytest.approx(float(evaluation.losses.sum()))
+
+
+def test_corners_are_the_first_pixels(folder: Path) -> None:
+    corners = kodak(folder, count=1, pixels=4).objective.target
+    assert torch.equal(corners, kodak_images(folder)[:1, :, :4, :4])
+
+
+def test_published_tv(folder: Path, tmp_path: Path) -> None:
+    problem = published_tv(folder, pixels=4)
+    assert problem.objective.y.shape == (2, 1, 4, 4)
+    noise = problem.objective.y - problem.objective.target
+    assert np.allclose(noise.numpy(), 0.1 * np.random.RandomState(19).randn(2, 1, 4, 4))
+    assert problem.start.mul(np.log(10.0)).tolist() == pytest.approx([-5.0, -5.0])
+    evaluation = problem.objective.value(problem.start, 1e-6)
+    assert evaluation.value == pytest.approx(float(evaluation.losses.mean()))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="expected photographs"):
+        published_tv(tmp_path / "empty")

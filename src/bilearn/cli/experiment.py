@@ -26,6 +26,7 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Directory; a new numbered one under ./runs if not given.", show_default=False),
 ]
+Names = Annotated[list[str] | None, typer.Option(help="Names, separated by commas.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print neither progress nor tables.")]
 
 
@@ -105,6 +106,52 @@ def denoise_1d(
     _start("denoise-1d", quick, {"starts": starts, "evaluations": evaluations, "seed": seed}, output, threads, quiet)
 
 
+def compare_methods(
+    methods: Names = None,
+    problems: Names = None,
+    accuracies: Names = None,
+    lower_levels: Names = None,
+    starts: Annotated[
+        int | None, typer.Option(help="Starts of each problem; 10, with --quick 1.", show_default=False)
+    ] = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(help="Upper-level evaluations of each run at most; 200, with --quick 10.", show_default=False),
+    ] = None,
+    stop_gap: Annotated[
+        float | None, typer.Option(help="End runs at this gap to the best known value.", show_default=False)
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Folder of PNG files; adds the problems with photographs.", show_default=False)
+    ] = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    output: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Every upper-level method on every problem from many starts, judged by the exact objective.
+
+    Medians of work, evaluations and CPU seconds to 5, 1 and 0.1 %; data and performance profiles; adaptive accuracy against
+    the best fixed one and against solving far too accurately. Options that name several things are repeated, or take
+    names separated by commas; methods, problems and accuracies are rows of bilearn.experiments.comparison_rows.
+
+    [bold]Examples[/bold]
+
+      bilearn experiment compare-methods --quick                                      seconds
+
+      bilearn experiment compare-methods                                              half an hour
+
+      bilearn experiment compare-methods --problems reg6 --lower-levels first-order --accuracies adaptive,"100 steps"
+    """
+    lists = {"methods": methods, "problems": problems, "accuracies": accuracies, "lower_levels": lower_levels}
+    options: dict[str, Any] = {
+        key: tuple(name.strip() for text in names for name in text.split(",")) for key, names in lists.items() if names
+    }
+    options |= {"starts": starts, "max_evaluations": evaluations, "stop_gap": stop_gap, "images": images, "seed": seed}
+    _start("compare-methods", quick, options, output, threads, quiet)
+
+
 def _start(name: str, quick: bool, options: dict[str, Any], output: Path | None, threads: int, quiet: bool) -> None:
     """Run an experiment with the options that were given, the others as it wants them."""
     from bilearn.experiments import experiment_class
@@ -145,5 +192,5 @@ def _execute(chosen: Experiment | None, directory: Path, threads: int, quiet: bo
 
 
 experiment.command("list")(report_errors(list_experiments))
-for command in (resume, page, denoise_1d):
+for command in (resume, page, denoise_1d, compare_methods):
     experiment.command(command.__name__.replace("_", "-"))(report_errors(command))

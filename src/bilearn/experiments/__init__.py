@@ -33,6 +33,7 @@ from bilearn.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "denoise-1d": ("bilearn.experiments.denoise_1d", "Denoise1D"),
+    "compare-methods": ("bilearn.experiments.compare_methods", "CompareMethods"),
 }
 """Module and class of every experiment by name; imported on demand, since ``bilearn experiment --help`` needs none."""
 

@@ -74,9 +74,9 @@ class CompareMethods(Experiment):
         few: dict[str, Any] = {
             "methods": ("gauss-newton", "l-bfgs-b"),
             "problems": ("1param",),
-            "accuracies": ("adaptive", "distance 0.1", "distance 1e-06"),
-            "starts": 2,
-            "max_evaluations": 12,
+            "accuracies": ("adaptive", "distance 0.01"),
+            "starts": 1,
+            "max_evaluations": 10,
         }
         return cls(**(few | options))
 

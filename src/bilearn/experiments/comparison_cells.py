@@ -18,7 +18,7 @@ from bilearn.parameters import ParameterVector
 from bilearn.problems import KnownProblem
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.report.formatting import gradient_equivalents
-from bilearn.upper import LBFGSB, GaussNewton, UpperOptimizer, UpperState, UpperStatus, run
+from bilearn.upper import UpperOptimizer, UpperState, UpperStatus, default_optimizer, run
 
 COUNTED = ("gradients", "hessian_products", "direct_solves", "cross_products", "values")
 
@@ -47,14 +47,16 @@ def best_known(row: ProblemRow, folder: Path | None) -> dict[str, Any]:
         ``value``, ``bound`` and ``theta`` of the smaller one.
     """
     problem = row.make(folder)
-    few = len(problem.objective.parameters) <= 16
-    tight: UpperOptimizer[Any] = GaussNewton() if few else LBFGSB()
-    points = [run(tight, problem.objective, problem.start, max_steps=500).best.theta]
+    points = [run(_default(problem.objective.parameters), problem.objective, problem.start, max_steps=500).best.theta]
     if math.isfinite(problem.optimum):
         points.append(problem.minimizer)
     exact = Exact(row.make(folder).objective)
     found = min((exact(theta) for theta in points), key=lambda e: e.value)
     return {"value": found.value, "bound": found.bound, "theta": found.theta}
+
+
+def _default(parameters: ParameterVector) -> UpperOptimizer[Any]:
+    return default_optimizer(parameters, least_squares=True)
 
 
 def run_cell(

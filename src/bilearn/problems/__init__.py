@@ -1,7 +1,7 @@
 """Problems with known answers, used by tests, documentation and benchmarks."""
 
 from bilearn.problems.mri_sampling import indicator_kspace, mri_sampling_1d
-from bilearn.problems.photographs import kodak, kodak_images
+from bilearn.problems.photographs import kodak, kodak_images, published_tv
 from bilearn.problems.signals import KnownProblem, indicator_signals, one_parameter, three_parameters
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "kodak_images",
     "mri_sampling_1d",
     "one_parameter",
+    "published_tv",
     "three_parameters",
 ]
