@@ -23,6 +23,7 @@ from typer.models import ArgumentInfo
 from bilearn.cli.main import app
 from bilearn.experiment import ExperimentConfig, parse_config, recipe_names, recipe_text
 from bilearn.experiment.data_schema import Parameter
+from bilearn.experiment.optimizer_schema import FixedAccuracyConfig, ScheduleConfig
 
 DOCS = Path(__file__).parent.parent
 GENERATED = "<!-- Written by docs/_tools/write_reference.py from the code; edit that instead. -->\n"
@@ -38,6 +39,11 @@ def toml_reference() -> str:
         if models:
             parts.append(f"## [{name}]\n\n" + "\n".join(_section(model, field) for model in models))
     parts.append("## A learnable number\n\n" + _doc(Parameter) + "\n\n" + _table(Parameter.model_fields))
+    parts.append("## A schedule\n\n" + _doc(ScheduleConfig) + ' Write `{ kind = "fixed", value = 0.1 }`.\n')
+    parts += [_section(model, FieldInfo()) for model in ScheduleConfig.__subclasses__()]
+    parts.append(
+        "## A fixed accuracy\n\n" + _doc(FixedAccuracyConfig) + "\n\n" + _table(FixedAccuracyConfig.model_fields)
+    )
     parts.append("## Named recipes\n\n`bilearn recipes` lists them, `bilearn learn NAME` runs one.\n")
     for name in recipe_names():
         config = parse_config(recipe_text(name), name, name)
@@ -77,6 +83,9 @@ def _default(field: FieldInfo) -> str:
         return "**required**"
     if value is None:
         return "absent"
+    if isinstance(value, ScheduleConfig):
+        entries = value.model_dump(exclude_none=True).items()
+        return "`{ " + ", ".join(f"{key} = {json.dumps(entry)}" for key, entry in entries) + " }`"
     if isinstance(value, Parameter):
         if not value.learn:
             return f"`{value.start:g}` (fixed)"
@@ -97,6 +106,11 @@ def _type(field: FieldInfo) -> str:
 
 def _name(annotation: Any) -> str:
     origin, args = get_origin(annotation), get_args(annotation)
+    models = _models(annotation)
+    if models and all(issubclass(model, ScheduleConfig) for model in models):
+        return "[schedule](#a-schedule): " + ", ".join(
+            f"`{get_args(m.model_fields['kind'].annotation)[0]}`" for m in models
+        )
     if origin is Annotated:
         return _type(FieldInfo.from_annotation(annotation))
     if origin is Literal:
@@ -112,6 +126,8 @@ def _name(annotation: Any) -> str:
     if origin is tuple:
         return f"list of {len(args)} {_name(args[0])}"
     names = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
+    if annotation is FixedAccuracyConfig:
+        return "[fixed accuracy](#a-fixed-accuracy)"
     if annotation is Parameter:
         return "[learnable number](#a-learnable-number)"
     return names.get(annotation, f"table ({getattr(annotation, '__name__', annotation)})")

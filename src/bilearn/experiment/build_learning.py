@@ -8,29 +8,50 @@ from typing import Any
 
 import torch
 
-from bilearn.experiment.run_schema import (
+from bilearn.experiment.optimizer_schema import (
+    AdaptiveSchedule,
     AutoConfig,
     BayesianConfig,
+    DynamicDFOConfig,
+    FixedAccuracyConfig,
+    FixedSchedule,
     GaussNewtonConfig,
+    GeometricSchedule,
     GridConfig,
-    HypergradientConfig,
+    HOAGConfig,
+    InexactSGDConfig,
     LBFGSBConfig,
+    MAIDConfig,
     OptimizerConfig,
+    PolynomialSchedule,
     ProjectedGradientConfig,
     RandomConfig,
-    SolverConfig,
+    ScheduledGradientConfig,
 )
+from bilearn.experiment.run_schema import HypergradientConfig, SolverConfig
 from bilearn.hypergradient import HypergradientEstimator, ImplicitHypergradient, OneStep, Unrolled
 from bilearn.losses import SquaredError, UpperLoss
 from bilearn.lower import LBFGS, ClosedForm, GradientDescent, LowerSolver, NesterovGradient, NewtonCG
 from bilearn.parameters import ParameterVector
+from bilearn.reduced_objective import ReducedObjective
 from bilearn.upper import (
+    HOAG,
     LBFGSB,
+    MAID,
+    Adaptive,
     BayesianSearch,
+    DynamicDFO,
+    Fixed,
+    FixedAccuracy,
     GaussNewton,
+    Geometric,
     GridSearch,
+    InexactSGD,
+    Polynomial,
     ProjectedGradient,
     RandomSearch,
+    Schedule,
+    ScheduledGradient,
     TorchOptimizer,
     UpperOptimizer,
     default_optimizer,
@@ -57,7 +78,7 @@ def build_estimator(config: HypergradientConfig) -> HypergradientEstimator:
     """The estimator of the hypergradient."""
     if config.kind == "unrolled":
         return Unrolled(steps=config.steps, truncate=config.truncate)
-    return OneStep() if config.kind == "one-step" else ImplicitHypergradient()
+    return OneStep() if config.kind == "one-step" else ImplicitHypergradient(error=config.error)
 
 
 def build_optimizer(
@@ -73,6 +94,31 @@ def build_optimizer(
         return LBFGSB(gradient_tolerance=config.tolerance)
     if isinstance(config, ProjectedGradientConfig):
         return ProjectedGradient(gradient_tolerance=config.tolerance)
+    if isinstance(config, MAIDConfig):
+        return MAID(config.initial_length, config.initial_accuracy, gradient_tolerance=config.tolerance)
+    if isinstance(config, HOAGConfig):
+        return HOAG(build_schedule(config.accuracy), config.initial_length, gradient_tolerance=config.tolerance)
+    if isinstance(config, ScheduledGradientConfig):
+        lengths, accuracies = build_schedule(config.step_length), build_schedule(config.accuracy)
+        return ScheduledGradient(lengths, accuracies, config.tolerance)
+    if isinstance(config, InexactSGDConfig):
+        return InexactSGD(
+            config.initial_length,
+            config.initial_accuracy,
+            config.length_power,
+            config.accuracy_power,
+            config.minibatch,
+            seed,
+            config.epochs_between_values,
+        )
+    if isinstance(config, DynamicDFOConfig):
+        return DynamicDFO(
+            initial_radius=config.initial_radius,
+            final_radius=config.final_radius,
+            points=config.points,
+            decrease_tolerance=config.tolerance,
+            max_evaluations=config.max_evaluations,
+        )
     if isinstance(config, GridConfig):
         return GridSearch(points_per_axis=config.points)
     if isinstance(config, RandomConfig):
@@ -81,3 +127,21 @@ def build_optimizer(
         return BayesianSearch(count=config.points, seed=seed)
     method = getattr(torch.optim, config.method)
     return TorchOptimizer(lambda parameters: method(parameters, lr=config.lr), gradient_tolerance=config.tolerance)
+
+
+def build_schedule(config: FixedSchedule | PolynomialSchedule | GeometricSchedule | AdaptiveSchedule) -> Schedule:
+    """A number for each iteration."""
+    if isinstance(config, FixedSchedule):
+        return Fixed(config.value)
+    if isinstance(config, PolynomialSchedule):
+        return Polynomial(config.initial, config.power)
+    if isinstance(config, GeometricSchedule):
+        return Geometric(config.initial, config.factor, config.floor)
+    return Adaptive(config.relative, config.initial)
+
+
+def at_fixed_accuracy(objective: ReducedObjective, config: FixedAccuracyConfig | None) -> ReducedObjective:
+    """The objective as the method sees it: itself, or at a fixed accuracy."""
+    if config is None:
+        return objective
+    return FixedAccuracy(objective, config.distance, config.steps, config.residual, config.trusted)

@@ -1,8 +1,8 @@
-"""The typed configuration of solvers, hypergradients, upper-level methods and the run itself."""
+"""The typed configuration of solvers, hypergradients and the run itself."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -20,92 +20,12 @@ class HypergradientConfig(Section):
     """How the gradient of the objective is computed."""
 
     kind: Literal["implicit", "unrolled", "one-step"] = "implicit"
+    error: Literal["rigorous", "estimate"] = Field(
+        default="rigorous",
+        description="implicit: a proved bound on the gradient's error, or an estimate, which costs less and is never certified",
+    )
     steps: PositiveInt = Field(default=200, description="unrolled: lower-level steps")
     truncate: PositiveInt | None = Field(default=None, description="unrolled: steps differentiated; all if absent")
-
-
-class AutoConfig(Section):
-    """Gauss-Newton for few parameters and squared error, L-BFGS-B otherwise."""
-
-    kind: Literal["auto"] = "auto"
-    tolerance: PositiveFloat = Field(
-        default=1e-4, description="stop when the gradient is below this part of the objective"
-    )
-
-
-class GaussNewtonConfig(Section):
-    """Trust-region Gauss-Newton, for few parameters."""
-
-    kind: Literal["gauss-newton"]
-    initial_radius: PositiveFloat = Field(
-        default=1.0, description="first trust radius; 1 is a factor of 10 in a parameter"
-    )
-    tolerance: PositiveFloat = Field(
-        default=1e-4, description="stop when the gradient is below this part of the objective"
-    )
-
-
-class LBFGSBConfig(Section):
-    """L-BFGS-B, for many parameters."""
-
-    kind: Literal["lbfgsb"]
-    tolerance: PositiveFloat = Field(
-        default=1e-4, description="stop when the gradient is below this part of the objective"
-    )
-
-
-class ProjectedGradientConfig(Section):
-    """Projected gradient steps of Barzilai-Borwein length: a plain comparison."""
-
-    kind: Literal["projected-gradient"]
-    tolerance: PositiveFloat = Field(
-        default=1e-4, description="stop when the gradient is below this part of the objective"
-    )
-
-
-class TorchConfig(Section):
-    """An optimizer of torch.optim."""
-
-    kind: Literal["torch"]
-    method: Literal["Adam", "AdamW", "SGD", "RMSprop", "Adagrad"] = "Adam"
-    lr: PositiveFloat = Field(default=0.05, description="learning rate, in coordinates")
-    tolerance: PositiveFloat = Field(
-        default=1e-4, description="stop when the gradient is below this part of the objective"
-    )
-
-
-class GridConfig(Section):
-    """Grid search: an honest baseline."""
-
-    kind: Literal["grid"]
-    points: PositiveInt = Field(default=5, description="points per parameter")
-
-
-class RandomConfig(Section):
-    """Random search: an honest baseline."""
-
-    kind: Literal["random"]
-    points: PositiveInt = Field(default=50, description="points drawn")
-
-
-class BayesianConfig(Section):
-    """Bayesian search with Optuna (pip install 'bilearn[search]')."""
-
-    kind: Literal["bayesian"]
-    points: PositiveInt = Field(default=50, description="points evaluated")
-
-
-OptimizerConfig = Annotated[
-    AutoConfig
-    | GaussNewtonConfig
-    | LBFGSBConfig
-    | ProjectedGradientConfig
-    | TorchConfig
-    | GridConfig
-    | RandomConfig
-    | BayesianConfig,
-    Field(discriminator="kind"),
-]
 
 
 class RunConfig(Section):
@@ -117,6 +37,9 @@ class RunConfig(Section):
     threads: PositiveInt | None = Field(default=None, description="CPU threads; torch's own choice if absent")
     max_steps: PositiveInt = Field(default=50, description="limit on upper-level steps")
     seconds: PositiveFloat | None = Field(default=None, description="limit on learning time")
+    max_gradients: PositiveInt | None = Field(
+        default=None, description="limit on lower-level gradients, counted per image; also cuts off the solve under way"
+    )
     batch_size: PositiveInt | None = Field(
         default=None, description="images per batch where memory is short; all if absent"
     )

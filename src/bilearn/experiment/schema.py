@@ -24,13 +24,8 @@ from bilearn.experiment.model_schema import (
     SmoothedTVConfig,
     SquaredErrorConfig,
 )
-from bilearn.experiment.run_schema import (
-    AutoConfig,
-    HypergradientConfig,
-    OptimizerConfig,
-    RunConfig,
-    SolverConfig,
-)
+from bilearn.experiment.optimizer_schema import AutoConfig, OptimizerConfig
+from bilearn.experiment.run_schema import HypergradientConfig, RunConfig, SolverConfig
 
 
 class ExperimentConfig(Section):
@@ -73,6 +68,10 @@ class ExperimentConfig(Section):
         if self.hypergradient.kind != "implicit" and self.optimizer.kind not in (
             "lbfgsb",
             "projected-gradient",
+            "maid",
+            "hoag",
+            "scheduled-gradient",
+            "inexact-sgd",
             "torch",
         ):
             raise ValueError(

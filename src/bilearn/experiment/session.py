@@ -15,7 +15,7 @@ from bilearn.callbacks import Callback, TensorBoard
 from bilearn.curvature import Source
 from bilearn.evaluation import Evaluation
 from bilearn.experiment.build_data import Pairs, ProblemData, build_data
-from bilearn.experiment.build_learning import build_estimator, build_optimizer, build_solver
+from bilearn.experiment.build_learning import at_fixed_accuracy, build_estimator, build_optimizer, build_solver
 from bilearn.experiment.build_model import build_energy, build_loss, build_penalty
 from bilearn.experiment.environment import environment
 from bilearn.experiment.load import to_toml
@@ -42,7 +42,8 @@ class Experiment:
         config: the configuration.
         data: training, validation and test pairs, and the operator.
         energy: the energy at its start parameters.
-        objective: the training objective.
+        objective: the training objective as the upper-level method sees it.
+        exact: the training objective to any accuracy; ``objective`` itself unless that has a fixed one.
         validation: the validation objective over the same energy, or None.
         optimizer: the upper-level method.
     """
@@ -51,6 +52,7 @@ class Experiment:
     data: ProblemData
     energy: VariationalEnergy
     objective: ReducedObjective
+    exact: ReducedObjective
     validation: ReducedObjective | None
     optimizer: UpperOptimizer[Any]
 
@@ -87,7 +89,8 @@ def build(config: ExperimentConfig) -> Experiment:
     training = objective(data.train, True)
     validation = None if data.validation is None else objective(data.validation, False)
     optimizer = build_optimizer(config.optimizer, config.run.seed, training.parameters, loss)
-    return Experiment(config, data, energy, training, validation, optimizer)
+    seen = at_fixed_accuracy(training, config.optimizer.fixed_accuracy)
+    return Experiment(config, data, energy, seen, training, validation, optimizer)
 
 
 def _check_device(name: str) -> None:
@@ -134,6 +137,7 @@ def learn(
         config.run.seconds,
         config.run.patience,
         config.run.checkpoint_every,
+        config.run.max_gradients,
     )
     learned = learner.run(resume)
     _finish(experiment, directory, start, learned)
@@ -156,7 +160,7 @@ def _finish(experiment: Experiment, directory: RunDirectory, start: Tensor, lear
     directory.write_metrics(metric_rows(split, pairs, stages))
     maps = {name: value.squeeze().cpu().numpy() for name, value in parameters.natural().items() if value.numel() > 1}
     directory.write_images(image_sets(energy, pairs, stages, config.run.pictures), maps)
-    solver = experiment.objective.solver
+    solver = experiment.exact.solver
     reason = explain_default(energy, experiment.data.train.data) if solver is None else "it was asked for."
     name = solver.name if solver is not None else reason.partition(",")[0]
     directory.write_summary(
@@ -183,7 +187,7 @@ def _final_evaluation(experiment: Experiment, learned: Learned) -> Evaluation | 
     """F at the answer to the final accuracy; None where nothing was evaluated before an interrupt."""
     if learned.start is None:
         return None
-    objective, relative = experiment.objective, experiment.config.run.final_accuracy
+    objective, relative = experiment.exact, experiment.config.run.final_accuracy
     known = objective.value(learned.theta)
     if not math.isfinite(known.value) or known.value == 0:
         return known
