@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("run_directory", "run_records", "metrics", "model", "data", "mri.io"),
     ("checkpoint", "history", "callbacks"),
     ("learner",),
-    ("api",),
+    ("api", "sampling"),
     ("experiment", "recipes"),
     ("report",),
     ("experiments",),
@@ -57,6 +57,7 @@ HEAVY = {
     "pybobyqa": set(),
     "tensorboard": set(),
     "h5py": set(),
+    "pywt": set(),
 }
 
 

@@ -4,6 +4,7 @@ from bilearn.upper.bayesian_search import BayesianSearch
 from bilearn.upper.default import default_optimizer
 from bilearn.upper.dfols import DFOLS
 from bilearn.upper.dynamic_dfo import DynamicDFO
+from bilearn.upper.feasible import Budget
 from bilearn.upper.fixed_accuracy import FixedAccuracy
 from bilearn.upper.gauss_newton import GaussNewton
 from bilearn.upper.hoag import HOAG
@@ -20,6 +21,7 @@ from bilearn.upper.optimizer import (
     state_to_tree,
 )
 from bilearn.upper.projected_gradient import ProjectedGradient
+from bilearn.upper.projected_lbfgs import ProjectedLBFGS
 from bilearn.upper.pybobyqa import PyBOBYQA
 from bilearn.upper.scheduled_gradient import ScheduledGradient
 from bilearn.upper.schedules import Adaptive, Fixed, Geometric, Polynomial, Schedule
@@ -33,6 +35,7 @@ __all__ = [
     "MAID",
     "Adaptive",
     "BayesianSearch",
+    "Budget",
     "DynamicDFO",
     "Fixed",
     "FixedAccuracy",
@@ -43,6 +46,7 @@ __all__ = [
     "Oracle",
     "Polynomial",
     "ProjectedGradient",
+    "ProjectedLBFGS",
     "PyBOBYQA",
     "RandomSearch",
     "Schedule",

@@ -1,0 +1,263 @@
+"""Limited-memory BFGS in a box with a budget: many parameters, bounded memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bilearn.evaluation import Evaluation
+from bilearn.parameters import ParameterVector
+from bilearn.upper.accuracy import Verdict, compare, finite, gradient_of, known_error, scale_of, sharpen
+from bilearn.upper.feasible import Budget, box_descent
+from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
+from bilearn.upper.warp import coordinate_rates
+
+_MAX_REQUESTS = 6
+_SHRINK = (0.1, 0.5)
+
+
+@dataclass(frozen=True)
+class ProjectedLBFGSState(UpperState):
+    """Adds to :class:`UpperState` what the next direction is made of.
+
+    Attributes:
+        steps, changes: the latest moves (P,) and the changes of the gradient over them, oldest first.
+        initial_value: F at the start.
+    """
+
+    steps: tuple[Tensor, ...] = ()
+    changes: tuple[Tensor, ...] = ()
+    initial_value: float = math.nan
+
+
+@dataclass(frozen=True)
+class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
+    """theta+ = P(theta + t d) with a quasi-Newton direction d in the coordinates that are free to move.
+
+    P projects onto the box and, where there is one, onto the budget sum_i w_i theta_i = total inside it. Unlike
+    :class:`LBFGSB` it stores 2 ``memory`` vectors, however long the run, and knows budgets.
+
+    1. d0 = projection of -g onto the directions that stay feasible. Stop if |d0| and the error of g are small.
+    2. Free coordinates: those inside their bounds and those that d0 moves. On them, with H the limited-memory BFGS matrix
+       of the pairs (s, y) restricted to the free coordinates (pairs with s'y <= 0 left out; started from one scale for
+       each parameter tensor), d = -H (g - c w) with c such that w'd = 0 (w the budget's weights; c = 0 without one).
+    3. For t = 1 (or less, so that no logarithmic or logit coordinate moves by more than ``max_step``, and that the first
+       step moves no coordinate by more than ``first_step``): theta' = P(theta + t d). Accept if the certified intervals
+       prove F(theta') <= F(theta) - ``acceptance`` g'(theta - theta'); they are asked for more accurately where they leave
+       it open. Rejected: t is reduced by the minimum of the parabola through what is known, within [0.1, 0.5].
+    4. A direction along which P finds no descent (the projection of a scaled direction need not), or none is accepted,
+       is replaced once by d0 without memory; then the method stops with NO_PROGRESS.
+
+    References: Liu, Nocedal, On the limited memory BFGS method, Math. Program. 45 (1989); Bertsekas, Projected Newton
+    methods for optimization problems with simple constraints, SIAM J. Control Optim. 20 (1982); Schmidt, van den Berg,
+    Friedlander, Murphy, Optimizing costly functions with simple constraints, AISTATS 2009.
+
+    Args:
+        budget: the budget, or None for the box alone. The start is projected onto it.
+        memory: number of stored pairs.
+        acceptance: part of the first-order decrease that an accepted step must reach.
+        first_step: longest move of a coordinate in a step without memory.
+        max_step: longest move of a logarithmic or logit coordinate in one step.
+        line_search_steps: most trials along one direction.
+        gradient_accuracy: largest error of a gradient relative to its projected norm, below 1.
+        value_accuracy: value accuracy relative to the first-order decrease, in a comparison the intervals leave open.
+        gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
+            of coordinate.
+        decrease_tolerance: SMALL_DECREASE when an accepted step lowers F by less than this times |F|.
+
+    Raises:
+        ValueError: if a hyperparameter is out of range.
+    """
+
+    budget: Budget | None = None
+    memory: int = 10
+    acceptance: float = 1e-4
+    first_step: float = 0.1
+    max_step: float = 0.3
+    line_search_steps: int = 20
+    gradient_accuracy: float = 0.1
+    value_accuracy: float = 0.1
+    gradient_tolerance: float = 1e-6
+    decrease_tolerance: float = 1e-9
+
+    state_type = ProjectedLBFGSState
+
+    def __post_init__(self) -> None:
+        if self.memory < 1 or self.line_search_steps < 1:
+            raise ValueError(
+                f"ProjectedLBFGS: found memory={self.memory}, line_search_steps={self.line_search_steps}, expected at "
+                "least 1"
+            )
+        for name in ("acceptance", "gradient_accuracy", "value_accuracy"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"ProjectedLBFGS: found {name}={getattr(self, name)}, expected a number in (0, 1)")
+        if not (self.first_step > 0 and self.max_step > 0):
+            raise ValueError(
+                f"ProjectedLBFGS: found first_step={self.first_step}, max_step={self.max_step}, expected positive numbers"
+            )
+
+    def project(self, parameters: ParameterVector, theta: Tensor) -> Tensor:
+        """Nearest feasible point."""
+        return parameters.project(theta) if self.budget is None else self.budget.project(parameters, theta)
+
+    def descent(self, parameters: ParameterVector, evaluation: Evaluation) -> Tensor:
+        """d0 (P,) at an evaluation with a gradient; zero at a stationary point."""
+        method = box_descent if self.budget is None else self.budget.descent
+        return method(parameters, evaluation.theta, gradient_of(evaluation))
+
+    def slope(self, parameters: ParameterVector, evaluation: Evaluation) -> float:
+        """|d0|."""
+        return float(torch.linalg.vector_norm(self.descent(parameters, evaluation)))
+
+    def init(self, objective: Oracle, theta: Tensor) -> ProjectedLBFGSState:
+        first = objective.hypergradient(self.project(objective.parameters, theta), None)
+        start, requests = self._tighten(objective, first, 0.0)
+        return ProjectedLBFGSState(
+            best=start,
+            current=start,
+            evaluations=1 + requests,
+            status=UpperStatus.RUNNING if finite(start) else UpperStatus.NON_FINITE,
+            initial_value=start.value,
+        )
+
+    def step(self, objective: Oracle, state: ProjectedLBFGSState) -> ProjectedLBFGSState:
+        parameters, current = objective.parameters, state.current
+        scale = scale_of(state.initial_value, current.value)
+        downhill = self.descent(parameters, current)
+        norm, error = float(torch.linalg.vector_norm(downhill)), known_error(current)
+        if norm + error <= self.gradient_tolerance * scale:
+            return replace(state, status=UpperStatus.STATIONARY)
+        if error >= norm:
+            return replace(state, status=UpperStatus.SMALL_DECREASE)
+
+        direction = self._direction(parameters, state, downhill)
+        attempts = ((direction, state), (self._first(downhill), replace(state, steps=(), changes=())))
+        for way, origin in attempts if state.steps else attempts[1:]:
+            verdict, state = self._search(
+                objective, replace(state, steps=origin.steps, changes=origin.changes), way, scale
+            )
+            if verdict is not None and verdict.accepted:
+                return self._accept(objective, state, verdict, scale)
+            if verdict is not None and not verdict.decided:
+                return replace(state, status=UpperStatus.SMALL_DECREASE)
+        return replace(state, status=UpperStatus.NO_PROGRESS)
+
+    def _search(
+        self, objective: Oracle, state: ProjectedLBFGSState, direction: Tensor, scale: float
+    ) -> tuple[Verdict | None, ProjectedLBFGSState]:
+        """The verdict on the last trial along a direction (None without descent), and the state with what that taught."""
+        parameters = objective.parameters
+        curved = coordinate_rates(parameters, state.current.theta).to(direction) != 0
+        fastest = float(torch.where(curved, direction.abs(), torch.zeros_like(direction)).max())
+        length = min(1.0, self.max_step / fastest) if fastest > 0 else 1.0
+        verdict = None
+        for _ in range(self.line_search_steps):
+            current = state.current
+            point = self.project(parameters, current.theta + length * direction)
+            move = point - current.theta
+            hoped = -float(gradient_of(current) @ move)
+            if hoped <= 0:
+                return None, state
+            accuracy = 0.1 * self.gradient_accuracy * self.slope(parameters, current)
+            trial = objective.hypergradient(point, accuracy)
+            verdict = compare(
+                objective, current, trial, hoped, self.acceptance, self.value_accuracy, self.decrease_tolerance * scale
+            )
+            state = replace(
+                state,
+                best=verdict.current,
+                current=verdict.current,
+                evaluations=state.evaluations + 1 + verdict.requests,
+            )
+            if verdict.accepted or not verdict.decided:
+                return verdict, state
+            rise = verdict.trial.value - verdict.current.value
+            best = 0.5 * hoped / (rise + hoped) if math.isfinite(rise) else 0.0
+            length *= min(max(best, _SHRINK[0]), _SHRINK[1])
+        return verdict, state
+
+    def _accept(
+        self, objective: Oracle, state: ProjectedLBFGSState, verdict: Verdict, scale: float
+    ) -> ProjectedLBFGSState:
+        trial, requests = self._tighten(objective, verdict.trial, 0.5 * self.gradient_tolerance * scale)
+        move = trial.theta - state.current.theta
+        change = gradient_of(trial) - gradient_of(state.current)
+        small = state.current.value - trial.value <= self.decrease_tolerance * scale
+        return replace(
+            state,
+            best=trial,
+            current=trial,
+            iteration=state.iteration + 1,
+            evaluations=state.evaluations + requests,
+            status=UpperStatus.SMALL_DECREASE if small else UpperStatus.RUNNING,
+            steps=(*state.steps, move)[-self.memory :],
+            changes=(*state.changes, change)[-self.memory :],
+        )
+
+    def _tighten(self, objective: Oracle, evaluation: Evaluation, floor: float) -> tuple[Evaluation, int]:
+        """Ask again until the error is at most ``gradient_accuracy`` times |d0|, or ``floor``, or no longer improves."""
+        requests = 0
+        while requests < _MAX_REQUESTS and finite(evaluation):
+            before = known_error(evaluation)
+            goal = max(self.gradient_accuracy * self.slope(objective.parameters, evaluation), floor)
+            if before <= goal:
+                break
+            evaluation = sharpen(objective.hypergradient, evaluation, max(0.5 * goal, 0.01 * before))
+            requests += 1
+            if known_error(evaluation) > 0.9 * before:
+                break
+        return evaluation, requests
+
+    def _first(self, downhill: Tensor) -> Tensor:
+        largest = float(downhill.abs().max())
+        return downhill * (self.first_step / largest) if largest > 0 else downhill
+
+    def _direction(self, parameters: ParameterVector, state: ProjectedLBFGSState, downhill: Tensor) -> Tensor:
+        """d (P,) of the class docstring, step 2."""
+        theta, gradient = state.current.theta, gradient_of(state.current)
+        free = ((theta > parameters.lower) & (theta < parameters.upper)) | (downhill != 0)
+        mask = free.to(gradient)
+        pairs = []
+        for move, change in zip(state.steps, state.changes, strict=True):
+            s, y = mask * move, mask * change
+            product = float(s @ y)
+            if product > 1e-10 * float(torch.linalg.vector_norm(s)) * float(torch.linalg.vector_norm(y)):
+                pairs.append((s, y, product))
+        if not pairs:
+            return self._first(downhill)
+        initial = self._initial(parameters, pairs)
+        direction = -_two_loop(pairs, initial, mask * gradient)
+        if self.budget is not None:
+            normal = mask * self.budget.normal(theta)
+            across = _two_loop(pairs, initial, normal)
+            size = float(normal @ across)
+            if size > 0:
+                direction = direction - (float(normal @ direction) / size) * across
+        return direction
+
+    def _initial(self, parameters: ParameterVector, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+        """(P,) diagonal of the first matrix: s'y / y'y of the latest pair, tensor by tensor where that is positive."""
+        s, y, product = pairs[-1]
+        out = torch.full_like(s, product / float(y @ y))
+        for slot in parameters.slots:
+            part = slice(slot.start, slot.stop)
+            inner, square = float(s[part] @ y[part]), float(y[part] @ y[part])
+            if inner > 0 and square > 0:
+                out[part] = inner / square
+        return out
+
+
+def _two_loop(pairs: list[tuple[Tensor, Tensor, float]], initial: Tensor, v: Tensor) -> Tensor:
+    """H v by the two-loop recursion."""
+    q, weights = v.clone(), []
+    for s, y, product in reversed(pairs):
+        weight = float(s @ q) / product
+        q.add_(y, alpha=-weight)
+        weights.append(weight)
+    q.mul_(initial)
+    for (s, y, product), weight in zip(pairs, reversed(weights), strict=True):
+        q.add_(s, alpha=weight - float(y @ q) / product)
+    return q
