@@ -19,7 +19,25 @@ if TYPE_CHECKING:
     from bilearn.regularizers import SmoothedTV, SquaredH1, Sum, Tikhonov
     from bilearn.solution import Solution, Tolerance
     from bilearn.status import SolveError, Status
-    from bilearn.upper import LBFGSB, GaussNewton, TorchOptimizer
+    from bilearn.upper import (
+        HOAG,
+        LBFGSB,
+        MAID,
+        Adaptive,
+        BayesianSearch,
+        DynamicDFO,
+        Fixed,
+        FixedAccuracy,
+        GaussNewton,
+        Geometric,
+        GridSearch,
+        InexactSGD,
+        Polynomial,
+        ProjectedGradient,
+        RandomSearch,
+        ScheduledGradient,
+        TorchOptimizer,
+    )
     from bilearn.variational import VariationalEnergy
 
 __version__ = "0.1.0"
@@ -38,18 +56,46 @@ _HOMES = {
     "regularizers": ("SmoothedTV", "SquaredH1", "Sum", "Tikhonov"),
     "solution": ("Solution", "Tolerance"),
     "status": ("SolveError", "Status"),
-    "upper": ("GaussNewton", "LBFGSB", "TorchOptimizer"),
+    "upper": (
+        "HOAG",
+        "LBFGSB",
+        "MAID",
+        "Adaptive",
+        "BayesianSearch",
+        "DynamicDFO",
+        "Fixed",
+        "FixedAccuracy",
+        "GaussNewton",
+        "Geometric",
+        "GridSearch",
+        "InexactSGD",
+        "Polynomial",
+        "ProjectedGradient",
+        "RandomSearch",
+        "ScheduledGradient",
+        "TorchOptimizer",
+    ),
     "variational": ("VariationalEnergy",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "HOAG",
     "LBFGSB",
+    "MAID",
+    "Adaptive",
+    "BayesianSearch",
+    "DynamicDFO",
     "Energy",
     "Fit",
+    "Fixed",
+    "FixedAccuracy",
     "GaussNewton",
+    "Geometric",
+    "GridSearch",
     "Huber",
     "ImplicitHypergradient",
+    "InexactSGD",
     "KullbackLeibler",
     "LearnedModel",
     "Learner",
@@ -59,9 +105,13 @@ __all__ = [
     "NegativePSNR",
     "OneStep",
     "ParameterVector",
+    "Polynomial",
+    "ProjectedGradient",
     "PseudoHuber",
+    "RandomSearch",
     "ReducedObjective",
     "SSIMLoss",
+    "ScheduledGradient",
     "SmoothedL1",
     "SmoothedTV",
     "Solution",

@@ -32,6 +32,8 @@ class BayesianSearch(Search):
     Each step rebuilds the study from the stored trials and seeds the sampler with ``seed`` plus the step number, so that a
     state determines the next point and a resumed run is the uninterrupted one. Non-finite values are told as failures.
 
+    Conditions: none under which this implementation is proved to converge; a baseline.
+
     References: Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011 (TPE); Akiba et al., Optuna,
     KDD 2019.
 

@@ -92,6 +92,13 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     are at hand; certified intervals may settle a decision before (32) holds; a trial that is proved better by step 5 is
     accepted whatever the geometry; the start is screened.
 
+    Conditions: F bounded below and continuously differentiable with Lipschitz gradient on the box (each residual, where
+    there are residuals); lower levels strongly convex, so that bounds exist and the oracle can bring them below any positive
+    number. With linear models (``points`` = n + 1) and without ``final_radius`` those are the assumptions under which the
+    paper proves that its criticality measure tends to zero in the sense of a limit inferior; for the differences below no
+    such theorem is claimed, but every accepted step is a proved decrease wherever certified intervals decide. No gradient
+    of F is needed. With ``prescribed`` accuracies nothing is guaranteed.
+
     *Screening.* One gradient certifies an interval for F. Where its upper end is more than ``screening`` times the value,
     the lower level is so badly conditioned that a useful value would cost thousands of steps. Then points one unit away
     are looked at for one gradient each, and the start moves to one whose certified upper end is ``screening`` times

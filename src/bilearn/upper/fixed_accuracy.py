@@ -31,6 +31,9 @@ class FixedAccuracy(ReducedObjective):
     reconstructions; bounds say what that proves. A cautious method may end with SMALL_DECREASE where they prove too little;
     published methods with fixed accuracy take their numbers as exact, and so does any method with ``trusted``.
 
+    Conditions: none are improved. A method on it converges to a neighborhood whose size the fixed error decides, or to a wrong
+    point where the count is too low.
+
     Warm starts and work count are its own; the objective it is made from is not changed.
 
     Args:

@@ -64,8 +64,11 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
 
     A gradient is asked for again when its certified error exceeds ``gradient_accuracy`` times its projected norm, or when
     that error times the length of the step exceeds ``model_accuracy`` times the predicted decrease: the second matters where
-    the model is badly conditioned. With relative gradient errors below a constant and certified decreases every limit point
-    is stationary.
+    the model is badly conditioned.
+
+    Conditions: a loss whose Hessian in the reconstruction is positive semidefinite, so that G exists; F bounded below with
+    Lipschitz gradient on the box, G + S bounded; true bounds that the oracle can bring below any positive number. With
+    relative gradient errors below a constant and certified decreases every limit point is then stationary.
 
     References: Dennis, Gay, Welsch, An adaptive nonlinear least-squares algorithm, ACM TOMS 7 (1981), 348-368 (S, its
     sizing, the choice of model); Conn, Gould, Toint, Trust-Region Methods (2000), sections 8.4 and 10.6 (box, inexact

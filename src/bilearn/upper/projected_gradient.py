@@ -37,6 +37,10 @@ class ProjectedGradient(UpperOptimizer[ProjectedGradientState]):
     4. Accepted: t = |s|^2 / s'y with s the step and y the change of the gradient (twice the last t where s'y <= 0).
        Rejected or not finite: t is quartered.
 
+    Conditions: F bounded below and continuously differentiable with Lipschitz gradient on the box; true bounds that the
+    oracle can bring below any positive number. Then a short enough step is always accepted, F decreases in every accepted
+    step, and every limit point is stationary.
+
     References: Bertsekas, On the Goldstein-Levitin-Polyak gradient projection method, IEEE Trans. Automat. Control 21
     (1976), 174-184; Barzilai, Borwein, Two-point step size gradient methods, IMA J. Numer. Anal. 8 (1988), 141-148.
 

@@ -81,6 +81,9 @@ class Search(UpperOptimizer[UpperState]):
 class GridSearch(Search):
     """Values on a regular grid of the box in coordinates, bounds included (the midpoint where an axis has one point).
 
+    Conditions: where F has Lipschitz constant L on the box, the smallest value exceeds the minimum by at most L times half
+    the diagonal of a cell, plus the bounds of the values. The number of points grows exponentially with the parameters.
+
     Args:
         points_per_axis: one number for all axes or one for each coordinate.
         accuracy: value accuracy to ask for; None leaves it to the oracle.
@@ -128,6 +131,11 @@ class GridSearch(Search):
 @dataclass(frozen=True)
 class RandomSearch(Search):
     """Values at points drawn uniformly in the box of coordinates.
+
+    Conditions: where F is continuous, the smallest value tends to the minimum over the box almost surely as ``count`` grows.
+
+    References: Solis, Wets, Minimization by random search techniques, Math. Oper. Res. 6 (1981); Bergstra, Bengio, Random
+    search for hyper-parameter optimization, JMLR 13 (2012).
 
     Args:
         count: number of points.
