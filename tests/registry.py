@@ -32,7 +32,16 @@ from bilearn.lower.solver import LowerSolver
 from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, sampling_energy
 from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
-from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.regularizers import (
+    CubicAbsolute,
+    DirectionalTV,
+    Regularizer,
+    SmoothedTV,
+    SquaredH1,
+    Sum,
+    Tikhonov,
+    WaveletSparsity,
+)
 from bilearn.upper import (
     DFOLS,
     HOAG,
@@ -54,6 +63,7 @@ from bilearn.variational import VariationalEnergy
 IMAGE = (1, 7, 6)
 SMALL = (1, 3, 3)
 COLOR = (2, 5, 4)
+EVEN = (2, 4, 6)
 SIGNAL = (9,)
 BATCH = 2
 
@@ -155,6 +165,18 @@ def tv(**options: object) -> SmoothedTV:
     """Smoothed TV with mild constants, overridden by ``options``."""
     values: dict[str, object] = {"alpha": 0.05, "xi": 0.3, "nu": 0.2, **options}
     return SmoothedTV(**values)  # type: ignore[arg-type]
+
+
+def wavelets(**options: object) -> WaveletSparsity:
+    """One level of wavelet sparsity with mild constants, overridden by ``options``."""
+    values: dict[str, object] = {"alpha": 0.05, "xi": 0.3, "nu": 0.2, "wavelet": "db2", "levels": 1, **options}
+    return WaveletSparsity(**values)  # type: ignore[arg-type]
+
+
+def directional_tv(**options: object) -> DirectionalTV:
+    """Directional TV of images shaped COLOR with mild constants, overridden by ``options``."""
+    values: dict[str, object] = {"alpha": 0.05, "xi": 0.3, "nu": 0.2, "eta": 0.3, **options}
+    return DirectionalTV(rand(COLOR[1:], 13), **values)  # type: ignore[arg-type]
 
 
 def alpha_map(shape: tuple[int, ...]) -> Tensor:
@@ -272,6 +294,28 @@ ENERGIES: list[EnergyCase] = [
         grid=True,
     ),
     EnergyCase("ls-prior", variational(LeastSquares, lambda: Sum(prior(), Tikhonov(0.1))), grid=True),
+    EnergyCase("ls-tv_cubic", variational(LeastSquares, lambda: tv(potential=CubicAbsolute())), grid=True),
+    EnergyCase(
+        "ls-tv_cubic_coupled", variational(LeastSquares, lambda: tv(potential=CubicAbsolute(), coupled=True)), COLOR
+    ),
+    EnergyCase("ls-wavelets", variational(LeastSquares, wavelets), EVEN),
+    EnergyCase(
+        "ls-wavelets_details_coupled",
+        variational(LeastSquares, lambda: wavelets(penalize_coarse=False, coupled=True)),
+        EVEN,
+        grid=True,
+    ),
+    EnergyCase("ls-wavelets_cubic", variational(LeastSquares, lambda: wavelets(potential=CubicAbsolute())), EVEN),
+    EnergyCase(
+        "ls-wavelets_map", variational(LeastSquares, lambda: wavelets(alpha=alpha_map((1, 1, *EVEN[1:])))), EVEN
+    ),
+    EnergyCase("ls-wavelets_signal", variational(LeastSquares, lambda: wavelets(axes=1, levels=2)), (2, 8)),
+    EnergyCase(
+        "ls-directional_tv_coupled", variational(LeastSquares, lambda: directional_tv(coupled=True)), COLOR, grid=True
+    ),
+    EnergyCase(
+        "ls-directional_tv_cubic", variational(LeastSquares, lambda: directional_tv(potential=CubicAbsolute())), COLOR
+    ),
     EnergyCase("ls-tv_volume", variational(LeastSquares, lambda: tv(axes=3)), (1, 3, 4, 3)),
     # signals: plain (B, n) and with channels (B, C, n)
     EnergyCase("ls-tv_signal", variational(LeastSquares, lambda: tv(axes=1)), SIGNAL, grid=True),

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from bilearn._spectral import Basis, ComplexFourier, Cosine, Fourier
+from bilearn.regularizers.analysis import AnalysisOperator
 
 Boundary = Literal["neumann", "dirichlet", "periodic"]
 Direction = Literal["backward", "forward"]
 
 
 @dataclass(frozen=True)
-class FiniteDifferences:
+class FiniteDifferences(AnalysisOperator):
     """K: x -> one field per image axis (the last ``axes`` axes), each shaped like x.
 
     Args:
@@ -43,6 +44,11 @@ class FiniteDifferences:
         ):
             if value not in allowed:
                 raise ValueError(f"{field}: found {value!r}, expected one of {allowed}")
+
+    @property
+    def fields(self) -> int:
+        """One per axis."""
+        return self.axes
 
     @property
     def norm_squared(self) -> float:
@@ -124,6 +130,10 @@ class FiniteDifferences:
                 if not back or self.boundary == "periodic":
                     out.narrow(axis, n - 1, 1).sub_(edge)
         return out
+
+    def normal_symbol(self, basis: Basis, like: Tensor) -> Tensor:
+        """Eigenvalues of K'K with the boundary condition of the basis."""
+        return basis.laplacian(like)
 
     def matches(self, basis: Basis) -> bool:
         """Whether ``basis`` diagonalizes K'K."""

@@ -1,6 +1,6 @@
-"""alpha * sum_j phi(|(K x)_j|; nu) + ridge/2 |x|^2 with finite differences K: values, derivatives and certificates.
+"""alpha * sum_j phi(|(K x)_j|; nu) + ridge/2 |x|^2 with an analysis operator K: values, derivatives and certificates.
 
-With u = K x, t = |u|^2 per pixel (summed over axes where isotropic, over channels where coupled), a = alpha first(t) and
+With u = K x, t = |u|^2 per pixel (summed over fields where isotropic, over channels where coupled), a = alpha first(t) and
 b = alpha cross(t) <= 0:
 
     grad  = K' (a u) + ridge x
@@ -24,7 +24,7 @@ from bilearn._spectral import Basis
 from bilearn._workspace import Workspace
 from bilearn.curvature import Constant, Curvature
 from bilearn.energy import Advance
-from bilearn.regularizers.differences import FiniteDifferences
+from bilearn.regularizers.analysis import AnalysisOperator
 from bilearn.regularizers.potentials import Potential
 from bilearn.regularizers.regularizer import Regularizer, Symbol, TermHessian
 
@@ -32,23 +32,23 @@ LN10 = math.log(10.0)
 
 
 class PotentialRegularizer(Regularizer):
-    """Base of the regularizers that penalize finite differences through a convex potential.
+    """Base of the regularizers that penalize finite differences or wavelet coefficients through a convex potential.
 
     A subclass says what alpha, nu and the ridge are (``scale``, ``shape``, ``ridge``) and how they are learned
     (``cross_factors``).
 
     Args:
-        differences: the operator K.
+        analysis: the operator K.
         potential: phi.
-        isotropic: magnitudes over all axes jointly (True) or axis by axis.
+        isotropic: magnitudes over all fields jointly (True; for differences: over all axes) or field by field.
         coupled: magnitudes over all channels jointly (complex images in two channels, vectorial TV).
     """
 
     def __init__(
-        self, differences: FiniteDifferences, potential: Potential, isotropic: bool = True, coupled: bool = False
+        self, analysis: AnalysisOperator, potential: Potential, isotropic: bool = True, coupled: bool = False
     ) -> None:
         super().__init__()
-        self.differences, self.potential = differences, potential
+        self.analysis, self.potential = analysis, potential
         self.isotropic, self.coupled = isotropic, coupled
         self._workspace = Workspace()
 
@@ -69,18 +69,18 @@ class PotentialRegularizer(Regularizer):
         raise NotImplementedError(f"{type(self).__name__} must define cross_factors")
 
     def _groups(self) -> list[list[int]]:
-        count = self.differences.axes
+        count = self.analysis.fields
         return [list(range(count))] if self.isotropic else [[k] for k in range(count)]
 
     def _magnitude(self, fields: tuple[Tensor, ...], group: list[int]) -> Tensor:
         t = fields[group[0]].square()
         for k in group[1:]:
             t = t + fields[k].square()
-        return t.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else t
+        return t.sum(-self.analysis.axes - 1, keepdim=True) if self.coupled else t
 
     def forward(self, x: Tensor) -> Tensor:
         """Value (B,)."""
-        fields = self.differences(x)
+        fields = self.analysis(x)
         alpha, nu = self.scale(x), self.shape(x)
         value = 0.5 * _batch.total(self.ridge(x) * x.square())
         for group in self._groups():
@@ -91,14 +91,14 @@ class PotentialRegularizer(Regularizer):
         """K'(a u) + ridge x."""
         if not torch.is_grad_enabled():
             return self.add_grad(torch.zeros_like(x), x)
-        fields = self.differences(x)
+        fields = self.analysis(x)
         alpha, nu = self.scale(x), self.shape(x)
         flux: list[Tensor] = list(fields)
         for group in self._groups():
             a = alpha * self.potential.first(self._magnitude(fields, group), nu)
             for k in group:
                 flux[k] = a * fields[k]
-        return self.differences.adjoint(flux) + self.ridge(x) * x
+        return self.analysis.adjoint(flux) + self.ridge(x) * x
 
     def add_grad(self, out: Tensor, x: Tensor) -> Tensor:
         """out + grad R(x), in the memory of ``out`` and of the workspace outside of grad mode."""
@@ -110,14 +110,14 @@ class PotentialRegularizer(Regularizer):
             a = self.potential.fill_first(self._fill_magnitude(fields, group), nu).mul_(alpha)
             for k in group:
                 fields[k].mul_(a)
-        return self._add_ridge(self.differences.add_adjoint(out, fields), x)
+        return self._add_ridge(self.analysis.add_adjoint(out, fields), x)
 
     def _add_ridge(self, out: Tensor, x: Tensor) -> Tensor:
         return out.addcmul_(self.ridge(x).detach(), x)
 
     def _fill(self, x: Tensor) -> list[Tensor]:
-        fields = [self._workspace.take(f"field{k}", x) for k in range(self.differences.axes)]
-        self.differences.fill(fields, x)
+        fields = [self._workspace.take(f"field{k}", x) for k in range(self.analysis.fields)]
+        self.analysis.fill(fields, x)
         return fields
 
     def _fill_magnitude(self, fields: list[Tensor], group: list[int]) -> Tensor:
@@ -125,7 +125,7 @@ class PotentialRegularizer(Regularizer):
         torch.mul(fields[group[0]], fields[group[0]], out=t)
         for k in group[1:]:
             t.addcmul_(fields[k], fields[k])
-        return t.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else t
+        return t.sum(-self.analysis.axes - 1, keepdim=True) if self.coupled else t
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x, with a and e computed once."""
@@ -146,7 +146,7 @@ class PotentialRegularizer(Regularizer):
 
         def advance(direction: Tensor) -> tuple[Tensor, ...]:
             fields = [torch.empty_like(direction) for _ in unit]
-            self.differences.fill(fields, direction)
+            self.analysis.fill(fields, direction)
             for group, root in zip(self._groups(), roots, strict=True):
                 along = self._inner(fields, unit, group, torch.empty_like(direction))
                 for k in group:
@@ -161,8 +161,8 @@ class PotentialRegularizer(Regularizer):
     def _linearize(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """a per group, e per axis and r = |e|/|u| per group."""
         with torch.no_grad():
-            fields = [torch.empty_like(x) for _ in range(self.differences.axes)]
-            self.differences.fill(fields, x)
+            fields = [torch.empty_like(x) for _ in range(self.analysis.fields)]
+            self.analysis.fill(fields, x)
             alpha, nu = self.scale(x), self.shape(x)
             amplitudes, roots = [], []
             for group in self._groups():
@@ -179,13 +179,13 @@ class PotentialRegularizer(Regularizer):
         torch.mul(fields[group[0]], others[group[0]], out=out)
         for k in group[1:]:
             out.addcmul_(fields[k], others[k])
-        return out.sum(-self.differences.axes - 1, keepdim=True) if self.coupled else out
+        return out.sum(-self.analysis.axes - 1, keepdim=True) if self.coupled else out
 
     def curvature(self, like: Tensor) -> Curvature:
         """Constants from |K|^2 <= 4 per axis; differentiable in the parameters where grad mode is on."""
         alpha, nu, ridge = self.scale(like), self.shape(like), self.ridge(like)
         top = alpha.max()
-        square = self.differences.norm_squared
+        square = self.analysis.norm_squared
         first = self.potential.first_max(nu)
         third = self.potential.third(torch.zeros_like(nu), nu)
         zero = torch.zeros((1,), dtype=like.dtype, device=like.device)
@@ -203,7 +203,7 @@ class PotentialRegularizer(Regularizer):
 
     def _floor(self, fields: tuple[Tensor, ...], group: list[int], radius: Tensor) -> Tensor:
         """Smallest magnitude that each pixel can take while x moves by at most radius."""
-        reach = radius * self.differences.local_norm
+        reach = radius * self.analysis.local_norm
         magnitude = torch.sqrt(self._magnitude(fields, group))
         return (magnitude - _batch.expand(reach, magnitude)).clamp(min=0.0)
 
@@ -211,7 +211,7 @@ class PotentialRegularizer(Regularizer):
         """|K| * max_j(alpha third_j |(K v)_j|) * |K| radius, with third_j taken over what pixel j can reach."""
         with torch.no_grad():
             lead = v.ndim - x.ndim + 1
-            fields, directions = self.differences(x), self.differences(v)
+            fields, directions = self.analysis(x), self.analysis(v)
             alpha, nu = self.scale(x), self.shape(x)
             worst = torch.zeros(v.shape[:lead], dtype=x.dtype, device=x.device)
             for group in self._groups():
@@ -219,7 +219,7 @@ class PotentialRegularizer(Regularizer):
                 worst = torch.maximum(
                     worst, _batch.max_abs(third * torch.sqrt(self._magnitude(directions, group)), lead)
                 )
-            return worst * self.differences.norm_squared * radius
+            return worst * self.analysis.norm_squared * radius
 
     def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
         """Change of <d/dtheta grad R, v>: Lipschitz constants of the fluxes over what each pixel can reach.
@@ -232,7 +232,7 @@ class PotentialRegularizer(Regularizer):
             total = ridge_slope * radius * _batch.norm(v)
             if not (learned_alpha or learned_nu):
                 return total
-            fields, directions = self.differences(x), self.differences(v)
+            fields, directions = self.analysis(x), self.analysis(v)
             alpha, nu = self.scale(x), self.shape(x)
             square_alpha = torch.zeros_like(radius)
             square_nu = torch.zeros_like(radius)
@@ -244,23 +244,26 @@ class PotentialRegularizer(Regularizer):
                     square_alpha += _largest_shared(change.square(), alpha)
                 if learned_nu:
                     square_nu += _batch.norm(self.potential.shape_slope(low, nu) * size) ** 2
-            reach = LN10 * math.sqrt(self.differences.norm_squared) * radius
+            reach = LN10 * math.sqrt(self.analysis.norm_squared) * radius
             return total + reach * torch.sqrt(square_alpha + square_nu)
 
     def rounding(self, x: Tensor) -> Tensor:
         """Relative rounding of the fluxes: |a u| <= min(alpha phi'_max, alpha first_max |u|) per pixel, summed by K'.
 
         Differences of neighbors and their magnitudes carry a relative error of a few unit roundoffs, so no factor 1/nu.
+        The absolute error of other operators is multiplied by the steepest slope, alpha first_max, on its way to the flux.
         """
         unit = torch.finfo(x.dtype).eps
         with torch.no_grad():
             alpha, nu = self.scale(x).abs().max(), self.shape(x)
             norm = _batch.norm(x)
-            root = math.sqrt(self.differences.norm_squared)
+            root = math.sqrt(self.analysis.norm_squared)
             steep = self.potential.first_max(nu) * root * norm
-            flat = torch.full_like(norm, math.sqrt(_batch.samples(x) * self.differences.axes))
+            flat = torch.full_like(norm, math.sqrt(_batch.samples(x) * self.analysis.fields))
             flux = alpha * (torch.minimum(steep, flat) if self.potential.has_shape else steep)
-            return 8 * unit * (root * flux + self.ridge(x).abs().max() * norm)
+            factor = self.analysis.rounding_factor
+            error = (1 + factor) * flux + factor * alpha * steep
+            return 8 * unit * (root * error + self.ridge(x).abs().max() * norm)
 
 
 def _largest_shared(squares: Tensor, alpha: Tensor) -> Tensor:
@@ -285,15 +288,15 @@ class PotentialHessian(TermHessian):
 
     def add_to(self, out: Tensor, v: Tensor) -> Tensor:
         """out += H v."""
-        regularizer, differences = self._regularizer, self._regularizer.differences
-        fields = [self._workspace.take(f"field{k}", v) for k in range(differences.axes)]
-        differences.fill(fields, v)
+        regularizer, analysis = self._regularizer, self._regularizer.analysis
+        fields = [self._workspace.take(f"field{k}", v) for k in range(analysis.fields)]
+        analysis.fill(fields, v)
         inner = self._workspace.take("inner", v)
         for group, a in zip(regularizer._groups(), self._amplitudes, strict=True):
             along = regularizer._inner(fields, self._unit, group, inner)
             for k in group:
                 fields[k].addcmul_(self._unit[k], along, value=-1.0).mul_(a)
-        return differences.add_adjoint(out, fields).addcmul_(self._ridge, v)
+        return analysis.add_adjoint(out, fields).addcmul_(self._ridge, v)
 
     def select(self, index: Tensor) -> TermHessian:
         amplitudes = [_batch.select(a, index) for a in self._amplitudes]
@@ -311,13 +314,14 @@ class PotentialHessian(TermHessian):
 
     def diagonal(self) -> Tensor | None:
         """Diagonal of K' a (I - e e') K without the products between different axes, exact in 1-D and where e = 0."""
-        return self._regularizer.differences.normal_diagonal(self._weights) + self._ridge
+        diagonal = self._regularizer.analysis.normal_diagonal(self._weights)
+        return None if diagonal is None else diagonal + self._ridge
 
     def off_diagonal(self) -> Tensor | None:
         """Exact coupling in 1-D with uncoupled channels."""
-        if self._regularizer.coupled or self._regularizer.differences.axes != 1:
+        if self._regularizer.coupled or self._regularizer.analysis.axes != 1:
             return None
-        return self._regularizer.differences.coupling(self._weights[0])
+        return self._regularizer.analysis.coupling(self._weights[0])
 
     def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
         """Mean weight of each sample times the symbol of K'K, plus the ridge.
@@ -325,13 +329,14 @@ class PotentialHessian(TermHessian):
         Exact for a quadratic potential with one weight where the basis has the boundary condition of K.
         """
         regularizer = self._regularizer
-        if basis.axes != regularizer.differences.axes:
+        if basis.axes != regularizer.analysis.axes:
             return None
         weights = self._weights
         mean = torch.stack([_batch.total(w) / _batch.samples(w) for w in weights]).mean(0)
         uniform = regularizer.scale(like).ndim == 0 and self._ridge.ndim == 0
-        exact = uniform and not regularizer.potential.has_shape and regularizer.differences.matches(basis)
-        return Symbol(_batch.expand(mean, like) * basis.laplacian(like) + self._ridge.mean(), exact)
+        exact = uniform and not regularizer.potential.has_shape and regularizer.analysis.matches(basis)
+        normal = regularizer.analysis.normal_symbol(basis, like)
+        return Symbol(_batch.expand(mean, like) * normal + self._ridge.mean(), exact)
 
 
 class PrimalDualHessian(PotentialHessian):
@@ -350,9 +355,9 @@ class PrimalDualHessian(PotentialHessian):
 
     def add_to(self, out: Tensor, v: Tensor) -> Tensor:
         """out += H v."""
-        regularizer, differences = self._regularizer, self._regularizer.differences
-        fields = [self._workspace.take(f"field{k}", v) for k in range(differences.axes)]
-        differences.fill(fields, v)
+        regularizer, analysis = self._regularizer, self._regularizer.analysis
+        fields = [self._workspace.take(f"field{k}", v) for k in range(analysis.fields)]
+        analysis.fill(fields, v)
         for group, a in zip(regularizer._groups(), self._amplitudes, strict=True):
             along, across = (
                 regularizer._inner(fields, other, group, self._workspace.take(role, v))
@@ -360,7 +365,7 @@ class PrimalDualHessian(PotentialHessian):
             )
             for k in group:
                 fields[k].addcmul_(self._dual[k], along, value=-0.5).addcmul_(self._unit[k], across, value=-0.5).mul_(a)
-        return differences.add_adjoint(out, fields).addcmul_(self._ridge, v)
+        return analysis.add_adjoint(out, fields).addcmul_(self._ridge, v)
 
     def select(self, index: Tensor) -> TermHessian:
         parts = (tuple(self._amplitudes), tuple(self._unit), tuple(self._dual))

@@ -159,3 +159,68 @@ class Quadratic(Potential):
     def shape_column(self, t: Tensor, nu: Tensor) -> Tensor:
         """0."""
         return torch.zeros_like(t)
+
+
+class CubicAbsolute(Potential):
+    """phi(r) = r^2/nu - r^3/(3 nu^2) for r <= nu, r - nu/3 beyond: exactly linear away from zero, C^2 as a function of u.
+
+    The smoothed 1-norm of Sherry et al. (IEEE Trans. Med. Imaging 39, 2020).
+    """
+
+    @staticmethod
+    def _root(t: Tensor) -> Tensor:
+        """sqrt t, with derivative 0 at 0."""
+        positive = t > 0
+        return torch.where(positive, torch.sqrt(torch.where(positive, t, 1.0)), 0.0)
+
+    def value(self, t: Tensor, nu: Tensor) -> Tensor:
+        """Two pieces."""
+        r = self._root(t)
+        return torch.where(r <= nu, t / nu - t * r / (3 * nu * nu), r - nu / 3)
+
+    def first(self, t: Tensor, nu: Tensor) -> Tensor:
+        """2/nu - r/nu^2, or 1/r beyond nu."""
+        r = self._root(t)
+        return torch.where(r <= nu, (2 - r / nu) / nu, 1 / torch.maximum(r, nu))
+
+    def cross(self, t: Tensor, nu: Tensor) -> Tensor:
+        """-1/(nu^2 r), or -1/r^3 beyond nu, and 0 at r = 0, where it multiplies u u' = 0."""
+        r = self._root(t)
+        inverse = torch.where(r > 0, 1 / torch.where(r > 0, r, 1.0), 0.0)
+        return -inverse / torch.maximum(r, nu) ** 2
+
+    def first_and_root(self, t: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(-cross/first) = (r (2 nu - r))^(-1/2), or 1/r beyond nu; 0 at r = 0."""
+        r = self._root(t)
+        square = torch.where(r <= nu, r * (2 * nu - r), t)
+        return self.first(t, nu), torch.where(square > 0, torch.rsqrt(torch.where(square > 0, square, 1.0)), 0.0)
+
+    def first_max(self, nu: Tensor) -> Tensor:
+        """2/nu."""
+        return 2 / nu
+
+    def second_min(self, nu: Tensor) -> Tensor:
+        """0."""
+        return torch.zeros_like(nu)
+
+    def third(self, r: Tensor, nu: Tensor) -> Tensor:
+        """2/nu^2, or 2/(sqrt 3 r^2) beyond nu.
+
+        With n = u/r the Hessian is first (I - n n') + phi'' n n'. In the plane of n and a unit direction c n + s m its
+        derivative is -((2 c, s), (s, c))/nu^2 below nu, with the largest |eigenvalue| 2/nu^2 (at c = 1), and
+        -((0, s), (s, c))/r^2 beyond, with the largest one 2/(sqrt 3 r^2) (at c = 1/sqrt 3); it is c times the derivative
+        of first, which is smaller, on the rest of the space.
+        """
+        return torch.where(r < nu, 2 / (nu * nu), (2 / 3**0.5) / torch.maximum(r, nu) ** 2)
+
+    def shape_slope(self, r: Tensor, nu: Tensor) -> Tensor:
+        """2/nu below nu, 0 beyond.
+
+        nu d/dnu [first u] = -(2/nu)(1 - r/nu) u, whose Jacobian has the eigenvalues -(2/nu)(1 - r/nu) and
+        -(2/nu)(1 - 2 r/nu), at most 2/nu in size; beyond nu, u/r does not depend on nu.
+        """
+        return torch.where(r < nu, 2 / nu, torch.zeros_like(nu))
+
+    def shape_column(self, t: Tensor, nu: Tensor) -> Tensor:
+        """-(2/nu)(1 - r/nu) below nu, 0 beyond."""
+        return -(2 / nu) * (1 - self._root(t) / nu).clamp(min=0.0)

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from bilearn.parameters import Log10, is_learned, learnable
+from bilearn.parameters import is_learned
 from bilearn.regularizers.differences import Boundary, Direction, FiniteDifferences
-from bilearn.regularizers.potential_regularizer import LN10, PotentialRegularizer
-from bilearn.regularizers.potentials import Quadratic, SmoothedAbsolute
+from bilearn.regularizers.potential_regularizer import PotentialRegularizer
+from bilearn.regularizers.potentials import Potential, Quadratic
+from bilearn.regularizers.smoothed_analysis import SmoothedAnalysis, register_numbers
 
-DEFAULT_BOUNDS: dict[str, tuple[float, float]] = {"alpha": (1e-7, 1e7), "xi": (1e-7, 1.0), "nu": (1e-7, 1.0)}
 
-
-class SmoothedTV(PotentialRegularizer):
+class SmoothedTV(SmoothedAnalysis):
     """R(x) = alpha * sum_j sqrt(|(K x)_j|^2 + nu^2) + xi/2 |x|^2, or alpha * (sum_j ... + xi/2 |x|^2) with ``bracket``.
 
     Parameters in the order alpha, xi, nu, each optimized as log10. The form without bracket is that of Ehrhardt and
@@ -32,14 +31,11 @@ class SmoothedTV(PotentialRegularizer):
         isotropic: magnitude over all axes jointly.
         coupled: magnitude over all channels jointly (complex images, color).
         boundary, direction: see :class:`FiniteDifferences`.
+        potential: another smoothed absolute value, such as :class:`CubicAbsolute`; sqrt(r^2 + nu^2) if None.
 
     Raises:
         ValueError: a value outside its bounds, an unknown name, or one alpha per channel where channels are coupled.
     """
-
-    alpha: Tensor
-    xi: Tensor
-    nu: Tensor
 
     def __init__(
         self,
@@ -54,34 +50,11 @@ class SmoothedTV(PotentialRegularizer):
         coupled: bool = False,
         boundary: Boundary = "neumann",
         direction: Direction = "backward",
+        potential: Potential | None = None,
     ) -> None:
-        super().__init__(FiniteDifferences(axes, boundary, direction), SmoothedAbsolute(), isotropic, coupled)
-        self.bracket = bracket
-        channels = torch.as_tensor(alpha).shape[-axes - 1 : -axes]
-        if coupled and channels not in ((), (1,)):
-            raise ValueError(
-                f"alpha: found {channels[0]} channels, expected 1 where coupled=True; "
-                "coupled channels share one magnitude and one weight per pixel"
-            )
-        _register(self, {"alpha": alpha, "xi": xi, "nu": nu}, learn, bounds)
-
-    def scale(self, like: Tensor) -> Tensor:
-        """alpha."""
-        return self.alpha.to(like.dtype)
-
-    def shape(self, like: Tensor) -> Tensor:
-        """nu."""
-        return self.nu.to(like.dtype)
-
-    def ridge(self, like: Tensor) -> Tensor:
-        """xi, or alpha xi."""
-        xi = self.xi.to(like.dtype)
-        return self.scale(like) * xi if self.bracket else xi
-
-    def cross_factors(self, like: Tensor) -> tuple[bool, bool, Tensor]:
-        """ln(10) times the ridge for xi, and once more for alpha inside the bracket."""
-        count = (is_learned(self, "xi")) + (self.bracket and is_learned(self, "alpha"))
-        return is_learned(self, "alpha"), is_learned(self, "nu"), LN10 * count**0.5 * self.ridge(like).max()
+        differences = FiniteDifferences(axes, boundary, direction)
+        super().__init__(differences, alpha, xi, nu, bracket, learn, bounds, isotropic, coupled, potential)
+        self.differences = differences
 
 
 class SquaredH1(PotentialRegularizer):
@@ -105,8 +78,10 @@ class SquaredH1(PotentialRegularizer):
         boundary: Boundary = "neumann",
         direction: Direction = "backward",
     ) -> None:
-        super().__init__(FiniteDifferences(axes, boundary, direction), Quadratic())
-        _register(self, {"alpha": alpha}, ("alpha",) if learn else (), {"alpha": bounds})
+        differences = FiniteDifferences(axes, boundary, direction)
+        super().__init__(differences, Quadratic())
+        self.differences = differences
+        register_numbers(self, {"alpha": alpha}, ("alpha",) if learn else (), {"alpha": bounds})
 
     def scale(self, like: Tensor) -> Tensor:
         """alpha."""
@@ -115,19 +90,3 @@ class SquaredH1(PotentialRegularizer):
     def cross_factors(self, like: Tensor) -> tuple[bool, bool, Tensor]:
         """Only alpha is learned."""
         return is_learned(self, "alpha"), False, torch.zeros((), dtype=like.dtype, device=like.device)
-
-
-def _register(
-    module: PotentialRegularizer,
-    values: Mapping[str, float | Tensor],
-    learn: Iterable[str],
-    bounds: Mapping[str, tuple[float, float]] | None,
-) -> None:
-    learned = frozenset(learn)
-    for field, given in (("learn", learned), ("bounds", frozenset(bounds or {}))):
-        unknown = sorted(given - set(values))
-        if unknown:
-            raise ValueError(f"{field}: found {unknown}, expected names out of {sorted(values)}")
-    limits = {**DEFAULT_BOUNDS, **(bounds or {})}
-    for name, value in values.items():
-        learnable(module, name, value, Log10(limits[name]), name in learned)
