@@ -57,6 +57,10 @@ HEAVY = {
     "pybobyqa": set(),
     "tensorboard": set(),
     "h5py": set(),
+    "nibabel": set(),
+    "pydicom": set(),
+    "ismrmrd": set(),
+    "pypulseq": set(),
     "pywt": set(),
 }
 

@@ -45,24 +45,37 @@ def read_array(path: str | Path, field: str | None = None) -> np.ndarray:
     suffix = file.suffix.lower()
     if suffix not in (".npy", ".npz", ".mat"):
         raise DataError(f"{file}: found suffix '{file.suffix}', expected .npy, .npz or .mat")
-    try:
-        if suffix == ".mat":
-            contents = require("scipy.io", f"{file}: a MATLAB file").loadmat(file)
-            arrays = {name: value for name, value in contents.items() if not name.startswith("__")}
-        else:
+    if suffix == ".mat":
+        arrays = matlab_fields(file)
+    else:
+        try:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
             with loaded:
                 arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, NotImplementedError) as error:
-        raise DataError(f"{file}: cannot be read as an array ({error}); replace the file") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{file}: cannot be read as an array ({error}); replace the file") from error
     if field is None and len(arrays) == 1:
         return next(iter(arrays.values()))
-    if field not in arrays:
+    if field is None or field not in arrays:
         found = f"no field '{field}'" if field is not None else "several fields"
         raise DataError(f"{file}: found {found}; name one of: {', '.join(sorted(arrays))}")
     return arrays[field]
+
+
+def matlab_fields(file: Path) -> dict[str, np.ndarray]:
+    """Variables of a MATLAB file by name.
+
+    Raises:
+        DataError: unreadable, or saved with ``-v7.3``, which SciPy does not read.
+    """
+    matlab = require("scipy.io.matlab", f"{file}: a MATLAB file")
+    try:
+        contents = matlab.loadmat(file)
+    except (OSError, ValueError, TypeError, NotImplementedError, matlab.MatReadError) as error:
+        raise DataError(f"{file}: cannot be read as a MATLAB file ({error}); save it with -v7") from error
+    return {name: value for name, value in contents.items() if not name.startswith("__")}
 
 
 def read_images(path: str | Path, field: str | None = None, size: Size = None, scale: float | None = None) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bilearn.data.images import DataError
+from bilearn.mri.io.arrays import matlab_fields
 from bilearn.mri.io.conventions import CONVENTIONS, Convention
 from bilearn.mri.io.mask_common import from_lines, line_axis, refuse_existing, write_bytes
 from bilearn.mri.io.optional import require
@@ -52,12 +53,9 @@ def write_mat(mask: Tensor, path: Path, convention: Convention, overwrite: bool)
 
 def read_mat(path: Path, convention: Convention | None) -> tuple[Tensor, Convention]:
     """Mask as stored, and its convention."""
-    try:
-        contents = require("scipy.io", f"{path}: a MATLAB file").loadmat(path)
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{path}: cannot be read as a MATLAB file ({error}); replace the file") from error
+    contents = matlab_fields(path)
     if "mask" not in contents:
-        found = ", ".join(sorted(name for name in contents if not name.startswith("__"))) or "nothing"
+        found = ", ".join(sorted(contents)) or "nothing"
         raise DataError(f"{path}: found {found}, expected a field 'mask'")
     stated = contents.get("convention")
     return torch.from_numpy(contents["mask"]), _stated(

@@ -69,7 +69,7 @@ def read_nifti_slices(
     for index in chosen:
         if not 0 <= index < count:
             raise DataError(f"{file}: slice {index} does not exist, expected 0 to {count - 1} along axis {number}")
-    slices = np.stack([np.rot90(np.take(array, index, number)) for index in chosen])
+    slices = np.stack([np.rot90(np.moveaxis(array, number, 0)[index]) for index in chosen])
     channels = torch.from_numpy(np.stack((np.real(slices), np.imag(slices)), 1).astype(np.float64))
-    peak = float(np.abs(array).max()) if scale is None else scale
+    peak = float(np.abs(array).max()) or None if scale is None else scale
     return prepared(channels, size, peak, str(file))
