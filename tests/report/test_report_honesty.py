@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bilearn.callbacks import Callback, Progress
+from bilearn.cli.progress import objective_text
 from bilearn.fidelities import LeastSquares
 from bilearn.hypergradient import ImplicitHypergradient
 from bilearn.learner import Learner
@@ -78,3 +79,15 @@ def test_estimated_bounds_are_never_called_proved(tmp_path: Path) -> None:
     assert "not a proved bound" in told.text
     assert "certified band" not in str(objective_charts(estimated))
     assert torch.isfinite(torch.tensor([row.gradient_bound or 0.0 for row in estimated.whole])).all()
+
+
+def test_the_progress_line_says_what_is_estimated() -> None:
+    x, y = indicator_signals(2, 16, 0.1)
+    energy = VariationalEnergy(LeastSquares(), SmoothedTV(1.0, 0.1, 0.1, axes=1, boundary="dirichlet"))
+    estimated = ReducedObjective(energy, y, x, estimator=ImplicitHypergradient(error="estimate"))
+    theta = estimated.parameters.get()
+    assert objective_text(estimated.hypergradient(theta)).endswith("(estimated)")
+    assert " ± " in objective_text(estimated.value(theta))
+    assert "estimated" not in objective_text(estimated.value(theta))
+    unknown = ReducedObjective(energy, y, x, lambda found, target: (found - target).abs().flatten(1).sum(1))
+    assert objective_text(unknown.value(theta)).endswith("no bound known")

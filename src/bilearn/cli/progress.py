@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from bilearn.callbacks import Callback
 from bilearn.callbacks import Progress as Step
+from bilearn.evaluation import Evaluation
 
 
 class ProgressDisplay(Callback):
@@ -41,8 +43,7 @@ class ProgressDisplay(Callback):
         """Redraw."""
         if self._task is None:
             return
-        best = progress.best
-        text = f"objective {best.value:.6g} ± {best.bound:.1g}  [dim]{progress.parameters}[/dim]"
+        text = f"{objective_text(progress.best)}  [dim]{progress.parameters}[/dim]"
         self._bar.update(self._task, total=progress.max_steps, completed=progress.iteration, description=text)
 
     def end(self, status: str) -> None:
@@ -84,3 +85,12 @@ class PartsDisplay:
         self._bar.update(self._task, total=total, completed=done, description=label)
         if not self._quiet and not self._console.is_terminal:
             self._console.print(f"{done}/{total} {label}", markup=False, highlight=False, soft_wrap=True)
+
+
+def objective_text(evaluation: Evaluation) -> str:
+    """The objective and the error it may have, which is called estimated unless it is certified."""
+    if not math.isfinite(evaluation.bound):
+        return f"objective {evaluation.value:.6g}, no bound known"
+    return f"objective {evaluation.value:.6g} ± {evaluation.bound:.1g}" + (
+        "" if evaluation.certified else " (estimated)"
+    )
