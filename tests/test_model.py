@@ -6,7 +6,17 @@ import torch
 from bilearn.fidelities import Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.model import ModelError, load_model, save_model
 from bilearn.operators import FourierBlur, Identity, Mask, MatrixOperator
-from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.regularizers import (
+    CubicAbsolute,
+    DirectionalTV,
+    Regularizer,
+    SmoothedAbsolute,
+    SmoothedTV,
+    SquaredH1,
+    Sum,
+    Tikhonov,
+    WaveletSparsity,
+)
 from bilearn.variational import VariationalEnergy
 
 SHAPE = (1, 6, 8)
@@ -37,6 +47,9 @@ REGULARIZERS = [
     SmoothedTV(alpha=torch.rand(1, 1, 6, 8, dtype=torch.float64) + 0.1, direction="forward", coupled=True),
     SquaredH1(0.7, learn=False, boundary="dirichlet"),
     Sum(Tikhonov(0.3), SquaredH1(0.4)),
+    SmoothedTV(nu=0.3, potential=CubicAbsolute()),
+    WaveletSparsity(0.2, wavelet="db2", levels=1, penalize_coarse=False, bracket=True),
+    DirectionalTV(torch.eye(6, 8, dtype=torch.float64), eta=0.3, direction="forward", potential=CubicAbsolute()),
 ]
 CASES = (
     [(LeastSquares(), SmoothedTV(), a) for a in operators()]
@@ -93,6 +106,15 @@ class Foreign(Regularizer):
 def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(ModelError, match="regularizer: found Foreign, which is not one of bilearn's own"):
         save_model(tmp_path, VariationalEnergy(LeastSquares(), Foreign()))
+
+
+class ForeignPotential(SmoothedAbsolute):
+    pass
+
+
+def test_a_foreign_potential_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="potential: found ForeignPotential"):
+        save_model(tmp_path, VariationalEnergy(LeastSquares(), SmoothedTV(potential=ForeignPotential())))
 
 
 def test_an_operator_that_cannot_be_stored_must_be_passed_again(tmp_path):

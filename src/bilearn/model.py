@@ -16,7 +16,20 @@ from bilearn._files import replacing
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.lower.minimize import minimize
 from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, MatrixOperator
-from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.regularizers import (
+    CubicAbsolute,
+    DirectionalDifferences,
+    DirectionalTV,
+    FiniteDifferences,
+    Potential,
+    Regularizer,
+    SmoothedAbsolute,
+    SmoothedTV,
+    SquaredH1,
+    Sum,
+    Tikhonov,
+    WaveletSparsity,
+)
 from bilearn.run_records import encode
 from bilearn.solution import Solution, Tolerance
 from bilearn.variational import VariationalEnergy
@@ -268,6 +281,17 @@ def _build_fidelity(entry: Mapping[str, Any]) -> Fidelity:
     raise KeyError(f"unknown fidelity {entry['kind']!r}")
 
 
+_POTENTIALS: dict[str, Callable[[], Potential]] = {
+    "smoothed-absolute": SmoothedAbsolute,
+    "cubic-absolute": CubicAbsolute,
+}
+_SMOOTHED: dict[str, Callable[..., Regularizer]] = {
+    "smoothed-tv": SmoothedTV,
+    "wavelets": WaveletSparsity,
+    "directional-tv": DirectionalTV,
+}
+
+
 def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
     numbers = _numbers(regularizer)
     if isinstance(regularizer, Sum):
@@ -275,19 +299,46 @@ def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
         return {"kind": "sum", "terms": [_describe_regularizer(t) for t in terms]}
     if isinstance(regularizer, Tikhonov):
         return {"kind": "tikhonov", "numbers": numbers}
-    if isinstance(regularizer, SmoothedTV | SquaredH1):
-        differences = regularizer.differences
-        shared = {
-            "axes": differences.axes,
-            "boundary": differences.boundary,
-            "direction": differences.direction,
+    if isinstance(regularizer, SquaredH1):
+        return {"kind": "squared-h1", **_describe_differences(regularizer.differences), "numbers": numbers}
+    if isinstance(regularizer, SmoothedTV):
+        options = _options(regularizer, "bracket", "isotropic", "coupled", "potential")
+        return {"kind": "smoothed-tv", **options, **_describe_differences(regularizer.differences), "numbers": numbers}
+    if isinstance(regularizer, WaveletSparsity):
+        wavelets = regularizer.wavelets
+        return {
+            "kind": "wavelets",
+            **_options(regularizer, "bracket", "coupled", "potential"),
+            **_options(wavelets, "wavelet", "levels", "axes"),
+            "penalize_coarse": wavelets.coarse,
             "numbers": numbers,
         }
-        if isinstance(regularizer, SquaredH1):
-            return {"kind": "squared-h1", **shared}
-        options = ("bracket", "isotropic", "coupled")
-        return {"kind": "smoothed-tv", **{name: getattr(regularizer, name) for name in options}, **shared}
+    if isinstance(regularizer, DirectionalTV) and isinstance(regularizer.analysis, DirectionalDifferences):
+        options = _options(regularizer, "bracket", "coupled", "potential")
+        differences = _describe_differences(regularizer.analysis.differences)
+        del differences["axes"]
+        size = list(regularizer.analysis.normals.shape[1:])
+        return {"kind": "directional-tv", "reference": size, **options, **differences, "numbers": numbers}
     raise _foreign("regularizer", regularizer)
+
+
+def _describe_differences(differences: FiniteDifferences) -> dict[str, Any]:
+    return _options(differences, "axes", "boundary", "direction")
+
+
+def _options(owner: object, *names: str) -> dict[str, Any]:
+    """Attributes by name; a potential by its name in files."""
+    values = {name: getattr(owner, name) for name in names}
+    if "potential" in values:
+        values["potential"] = _potential_name(values["potential"])
+    return values
+
+
+def _potential_name(potential: Potential) -> str:
+    for name, kind in _POTENTIALS.items():
+        if type(potential) is kind:
+            return name
+    raise _foreign("potential", potential)
 
 
 def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
@@ -296,13 +347,17 @@ def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
     rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}
-    if entry["kind"] == "smoothed-tv":
-        return SmoothedTV(**values, learn=_learned(numbers), bounds=limits, **rest)  # type: ignore[arg-type]
+    if entry["kind"] in _SMOOTHED:
+        potential = _POTENTIALS[rest.pop("potential", "smoothed-absolute")]()
+        if entry["kind"] == "directional-tv":
+            rest["reference"] = torch.zeros(rest["reference"], dtype=torch.float64)
+        options = {"learn": _learned(numbers), "bounds": limits, "potential": potential, **rest}
+        return _SMOOTHED[entry["kind"]](**values, **options)
     builders: dict[str, Callable[..., Regularizer]] = {"squared-h1": SquaredH1, "tikhonov": Tikhonov}
     return builders[entry["kind"]](values["alpha"], learn=numbers["alpha"]["learn"], bounds=limits["alpha"], **rest)
 
 
-def _foreign(role: str, module: nn.Module) -> ModelError:
+def _foreign(role: str, module: object) -> ModelError:
     return ModelError(
         f"{role}: found {type(module).__name__}, which is not one of bilearn's own and cannot be described in a file; "
         "save energy.state_dict() instead"

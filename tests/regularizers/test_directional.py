@@ -54,7 +54,7 @@ def test_adjoint_norm_and_diagonal(boundary: str, direction: str) -> None:
 
 def test_the_reference_is_saved_and_moves_with_the_regularizer() -> None:
     regularizer = DirectionalTV(REFERENCE)
-    assert "analysis.direction" in regularizer.state_dict()
+    assert "analysis.normals" in regularizer.state_dict()
     other = DirectionalTV(torch.zeros_like(REFERENCE))
     other.load_state_dict(regularizer.state_dict())
     assert torch.equal(other(X), regularizer(X))

@@ -50,8 +50,8 @@ class DirectionalDifferences(nn.Module, AnalysisOperator):
             raise ValueError(f"eta: found {eta}, expected a positive number")
         self.differences = FiniteDifferences(2, boundary, direction)
         slopes = torch.stack(self.differences(reference.detach().double()))
-        self.direction: Tensor
-        self.register_buffer("direction", slopes / torch.sqrt(eta * eta + slopes.square().sum(0)))
+        self.normals: Tensor
+        self.register_buffer("normals", slopes / torch.sqrt(eta * eta + slopes.square().sum(0)))
 
     @property
     def fields(self) -> int:
@@ -70,15 +70,15 @@ class DirectionalDifferences(nn.Module, AnalysisOperator):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Fields of x, one per axis; differentiable."""
-        if x.shape[-2:] != self.direction.shape[-2:]:
+        if x.shape[-2:] != self.normals.shape[-2:]:
             raise ValueError(
-                f"x: found images of {tuple(x.shape[-2:])} pixels, expected {tuple(self.direction.shape[-2:])} like the "
+                f"x: found images of {tuple(x.shape[-2:])} pixels, expected {tuple(self.normals.shape[-2:])} like the "
                 "reference"
             )
         return self._project(self.differences(x))
 
     def _project(self, fields: tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:
-        first, second = self.direction.to(fields[0].dtype)
+        first, second = self.normals.to(fields[0].dtype)
         along = first * fields[0] + second * fields[1]
         return fields[0] - first * along, fields[1] - second * along
 
@@ -97,12 +97,12 @@ class DirectionalDifferences(nn.Module, AnalysisOperator):
 
     def normal_symbol(self, basis: Basis, like: Tensor) -> Tensor:
         """That of D times the mean of |I - xi xi'|^2/2 over pixels, in the Frobenius norm."""
-        square = self.direction.to(like.dtype).square().sum(0)
+        square = self.normals.to(like.dtype).square().sum(0)
         return basis.laplacian(like) * (1 + (1 - square).square()).mean() / 2
 
     def normal_diagonal(self, weights: list[Tensor]) -> Tensor | None:
         """Diagonal of D' diag(p) D, p the diagonal of (I - xi xi') diag(weights) (I - xi xi')."""
-        first, second = self.direction.to(weights[0].dtype)
+        first, second = self.normals.to(weights[0].dtype)
         cross = (first * second).square()
         one = (1 - first.square()).square() * weights[0] + cross * weights[1]
         two = cross * weights[0] + (1 - second.square()).square() * weights[1]
