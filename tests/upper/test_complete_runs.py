@@ -34,7 +34,7 @@ def check(problem: SmallProblem) -> None:
 def test_every_record_of_a_run_holds(optimizer: UpperOptimizer, solver: LowerSolver | None) -> None:
     learn = ("alpha",) if solver is not None else ("alpha", "xi", "nu")
     problem = SmallProblem(learn, {name: BOX[name] for name in learn}, solver=solver)
-    state = run(optimizer, problem.objective, problem.start, max_steps=10)
+    state = run(optimizer, problem.objective, problem.start, max_steps=7)
     check(problem)
     assert state.evaluations == len(problem.seen) == problem.objective.evaluations
     assert sum(e.cost.gradients for e in problem.seen) == problem.objective.cost.gradients
