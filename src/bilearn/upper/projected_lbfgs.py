@@ -26,11 +26,13 @@ class ProjectedLBFGSState(UpperState):
     Attributes:
         steps, changes: the latest moves (P,) and the changes of the gradient over them, oldest first.
         initial_value: F at the start.
+        initial_slope: |d0| at the start.
     """
 
     steps: tuple[Tensor, ...] = ()
     changes: tuple[Tensor, ...] = ()
     initial_value: float = math.nan
+    initial_slope: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,16 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     :class:`LBFGSB` it stores 2 ``memory`` vectors, however long the run, and knows budgets.
 
     1. d0 = projection of -g onto the directions that stay feasible. Stop if |d0| and the error of g are small.
-    2. Free coordinates: those inside their bounds and those that d0 moves. On them, with H the limited-memory BFGS matrix
-       of the pairs (s, y) restricted to the free coordinates (pairs with s'y <= 0 left out; started from one scale for
-       each parameter tensor), d = -H (g - c w) with c such that w'd = 0 (w the budget's weights; c = 0 without one).
-    3. For t = 1 (or less, so that no logarithmic or logit coordinate moves by more than ``max_step``, and that the first
-       step moves no coordinate by more than ``first_step``): theta' = P(theta + t d). Accept if the certified intervals
-       prove F(theta') <= F(theta) - ``acceptance`` g'(theta - theta'); they are asked for more accurately where they leave
-       it open. Rejected: t is reduced by the minimum of the parabola through what is known, within [0.1, 0.5].
-    4. A direction along which P finds no descent (the projection of a scaled direction need not), or none is accepted,
-       is replaced once by d0 without memory; then the method stops with NO_PROGRESS.
+    2. A spectral step tells which coordinates are bound: those that z = P(theta - D g) puts on a bound, D with one scale
+       s'y / y'y of the latest pair for each parameter tensor. They move there, d = z - theta. On the free ones, with H the
+       limited-memory BFGS matrix of the pairs (s, y) restricted to them (started from D; pairs with s'y <= 0 left out),
+       d = -H (g - c w), with c such that the direction keeps the budget's w'theta (c = 0 without a budget).
+    3. For t = 1 (or less, so that no logarithmic or logit coordinate moves by more than ``max_step``): theta' = P(theta +
+       t d). Accept if the certified intervals prove F(theta') <= F(theta) - ``acceptance`` g'(theta - theta'); they are
+       asked for more accurately where they leave it open. Rejected: t is reduced by the minimum of the parabola through
+       what is known, within [0.1, 0.5]; by 0.1 where theta' is not downhill.
+    4. At the start, and where no t is accepted, d = -g instead, scaled so that d0 moves no coordinate by more than
+       ``first_step``, and the memory starts anew; if that fails too, the method stops with NO_PROGRESS.
 
     References: Liu, Nocedal, On the limited memory BFGS method, Math. Program. 45 (1989); Bertsekas, Projected Newton
     methods for optimization problems with simple constraints, SIAM J. Control Optim. 20 (1982); Schmidt, van den Berg,
@@ -59,13 +62,14 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         budget: the budget, or None for the box alone. The start is projected onto it.
         memory: number of stored pairs.
         acceptance: part of the first-order decrease that an accepted step must reach.
-        first_step: longest move of a coordinate in a step without memory.
+        first_step: longest move of a coordinate by d0 in a step without memory.
         max_step: longest move of a logarithmic or logit coordinate in one step.
         line_search_steps: most trials along one direction.
         gradient_accuracy: largest error of a gradient relative to its projected norm, below 1.
         value_accuracy: value accuracy relative to the first-order decrease, in a comparison the intervals leave open.
         gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
             of coordinate.
+        relative_tolerance: STATIONARY when they are below this times the projected gradient at the start.
         decrease_tolerance: SMALL_DECREASE when an accepted step lowers F by less than this times |F|.
 
     Raises:
@@ -81,6 +85,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     gradient_accuracy: float = 0.1
     value_accuracy: float = 0.1
     gradient_tolerance: float = 1e-6
+    relative_tolerance: float = 0.0
     decrease_tolerance: float = 1e-9
 
     state_type = ProjectedLBFGSState
@@ -121,6 +126,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
             evaluations=1 + requests,
             status=UpperStatus.RUNNING if finite(start) else UpperStatus.NON_FINITE,
             initial_value=start.value,
+            initial_slope=self.slope(objective.parameters, start) if finite(start) else math.nan,
         )
 
     def step(self, objective: Oracle, state: ProjectedLBFGSState) -> ProjectedLBFGSState:
@@ -128,17 +134,16 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         scale = scale_of(state.initial_value, current.value)
         downhill = self.descent(parameters, current)
         norm, error = float(torch.linalg.vector_norm(downhill)), known_error(current)
-        if norm + error <= self.gradient_tolerance * scale:
+        if norm + error <= self._goal(state, scale):
             return replace(state, status=UpperStatus.STATIONARY)
         if error >= norm:
             return replace(state, status=UpperStatus.SMALL_DECREASE)
 
-        direction = self._direction(parameters, state, downhill)
-        attempts = ((direction, state), (self._first(downhill), replace(state, steps=(), changes=())))
-        for way, origin in attempts if state.steps else attempts[1:]:
-            verdict, state = self._search(
-                objective, replace(state, steps=origin.steps, changes=origin.changes), way, scale
-            )
+        ways = [(self._direction(parameters, state, downhill), state.steps, state.changes)] if state.steps else []
+        ways.append((self._steepest(current, downhill), (), ()))
+        for direction, steps, changes in ways:
+            state = replace(state, steps=steps, changes=changes)
+            verdict, state = self._search(objective, state, direction, scale)
             if verdict is not None and verdict.accepted:
                 return self._accept(objective, state, verdict, scale)
             if verdict is not None and not verdict.decided:
@@ -160,7 +165,8 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
             move = point - current.theta
             hoped = -float(gradient_of(current) @ move)
             if hoped <= 0:
-                return None, state
+                length *= _SHRINK[0]
+                continue
             accuracy = 0.1 * self.gradient_accuracy * self.slope(parameters, current)
             trial = objective.hypergradient(point, accuracy)
             verdict = compare(
@@ -182,7 +188,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     def _accept(
         self, objective: Oracle, state: ProjectedLBFGSState, verdict: Verdict, scale: float
     ) -> ProjectedLBFGSState:
-        trial, requests = self._tighten(objective, verdict.trial, 0.5 * self.gradient_tolerance * scale)
+        trial, requests = self._tighten(objective, verdict.trial, 0.5 * self._goal(state, scale))
         move = trial.theta - state.current.theta
         change = gradient_of(trial) - gradient_of(state.current)
         small = state.current.value - trial.value <= self.decrease_tolerance * scale
@@ -196,6 +202,10 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
             steps=(*state.steps, move)[-self.memory :],
             changes=(*state.changes, change)[-self.memory :],
         )
+
+    def _goal(self, state: ProjectedLBFGSState, scale: float) -> float:
+        """Projected gradient at which the method stops."""
+        return max(self.gradient_tolerance * scale, self.relative_tolerance * state.initial_slope)
 
     def _tighten(self, objective: Oracle, evaluation: Evaluation, floor: float) -> tuple[Evaluation, int]:
         """Ask again until the error is at most ``gradient_accuracy`` times |d0|, or ``floor``, or no longer improves."""
@@ -211,42 +221,43 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
                 break
         return evaluation, requests
 
-    def _first(self, downhill: Tensor) -> Tensor:
+    def _steepest(self, current: Evaluation, downhill: Tensor) -> Tensor:
+        """Minus the gradient, scaled so that d0 would move no coordinate by more than ``first_step``."""
         largest = float(downhill.abs().max())
-        return downhill * (self.first_step / largest) if largest > 0 else downhill
+        return gradient_of(current) * (-self.first_step / largest if largest > 0 else -1.0)
 
     def _direction(self, parameters: ParameterVector, state: ProjectedLBFGSState, downhill: Tensor) -> Tensor:
         """d (P,) of the class docstring, step 2."""
         theta, gradient = state.current.theta, gradient_of(state.current)
-        free = ((theta > parameters.lower) & (theta < parameters.upper)) | (downhill != 0)
-        mask = free.to(gradient)
+        initial = self._initial(parameters, state)
+        nearby = self.project(parameters, theta - initial * gradient)
+        inside = (nearby > parameters.lower) & (nearby < parameters.upper)
+        mask = inside.to(gradient)
         pairs = []
         for move, change in zip(state.steps, state.changes, strict=True):
             s, y = mask * move, mask * change
             product = float(s @ y)
             if product > 1e-10 * float(torch.linalg.vector_norm(s)) * float(torch.linalg.vector_norm(y)):
                 pairs.append((s, y, product))
-        if not pairs:
-            return self._first(downhill)
-        initial = self._initial(parameters, pairs)
+        fixed = torch.where(inside, torch.zeros_like(theta), nearby - theta)
         direction = -_two_loop(pairs, initial, mask * gradient)
         if self.budget is not None:
-            normal = mask * self.budget.normal(theta)
-            across = _two_loop(pairs, initial, normal)
+            normal = self.budget.normal(theta)
+            across = _two_loop(pairs, initial, mask * normal)
             size = float(normal @ across)
             if size > 0:
-                direction = direction - (float(normal @ direction) / size) * across
-        return direction
+                direction = direction - (float(normal @ (direction + fixed)) / size) * across
+        return direction + fixed
 
-    def _initial(self, parameters: ParameterVector, pairs: list[tuple[Tensor, Tensor, float]]) -> Tensor:
-        """(P,) diagonal of the first matrix: s'y / y'y of the latest pair, tensor by tensor where that is positive."""
-        s, y, product = pairs[-1]
-        out = torch.full_like(s, product / float(y @ y))
+    def _initial(self, parameters: ParameterVector, state: ProjectedLBFGSState) -> Tensor:
+        """(P,) diagonal of the first matrix: s'y / y'y of the latest pair, tensor by tensor, where that is positive."""
+        s, y = state.steps[-1], state.changes[-1]
+        out = torch.empty_like(s)
+        norms = float(torch.linalg.vector_norm(s)), float(torch.linalg.vector_norm(y))
         for slot in parameters.slots:
             part = slice(slot.start, slot.stop)
             inner, square = float(s[part] @ y[part]), float(y[part] @ y[part])
-            if inner > 0 and square > 0:
-                out[part] = inner / square
+            out[part] = inner / square if inner > 0 else norms[0] / max(norms[1], torch.finfo(y.dtype).tiny)
         return out
 
 
