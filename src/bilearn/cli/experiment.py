@@ -83,7 +83,7 @@ def denoise_1d(
     ] = None,
     evaluations: Annotated[
         int | None,
-        typer.Option(help="Upper-level evaluations of each run at most; 60, with --quick 10.", show_default=False),
+        typer.Option(help="Upper-level evaluations of each run at most; 60, with --quick 8.", show_default=False),
     ] = None,
     quick: Quick = False,
     seed: Seed = 0,
@@ -104,6 +104,76 @@ def denoise_1d(
       bilearn experiment denoise-1d --starts 20    minutes
     """
     _start("denoise-1d", quick, {"starts": starts, "evaluations": evaluations, "seed": seed}, output, threads, quiet)
+
+
+def denoise_kodak(
+    folder: Annotated[Path, typer.Argument(help="Folder of images; color becomes gray.")],
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            help="Noise levels, separated by commas; 1e-1 to 1e-8 in decades, with --quick 1e-1,1e-8.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Images to use, the first by name; 4, with --quick 2.", show_default=False)
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the square cut from the center of each; 128, with --quick 24.", show_default=False),
+    ] = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    output: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Denoising of photographs: how do the learned parameters of total variation depend on the noise level?
+
+    For each level alpha, xi and nu are learned from two starts with the default methods. Learned parameters against noise
+    (does alpha/sigma settle?), what is left of the noise with its certified interval, and reconstructions. At small noise
+    the interval shows where float64 ends.
+
+    [bold]Examples[/bold]
+
+      bilearn experiment denoise-kodak photos --quick                            seconds
+
+      bilearn experiment denoise-kodak photos                                    minutes
+
+      bilearn experiment denoise-kodak photos --levels 0.1,0.05,0.02 --images 10 --size 256
+    """
+    from bilearn.cli.lists import numbers_of
+
+    options = {"levels": numbers_of("--levels", levels), "images": images, "size": size, "seed": seed}
+    _start("denoise-kodak", quick, {"folder": str(folder.resolve()), **options}, output, threads, quiet)
+
+
+def mri_1d_sampling(
+    evaluations: Annotated[
+        int | None,
+        typer.Option(
+            help="Upper-level evaluations of each method at most; 300, with --quick 4 and no dynamic DFO.",
+            show_default=False,
+        ),
+    ] = None,
+    quick: Quick = False,
+    threads: Threads = 1,
+    output: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Which Fourier coefficients of 1-D signals are worth measuring? 64 weights with a sparsity penalty.
+
+    Learned weights against frequency, reconstructions before and after with certified bands, and the exact objective
+    against evaluations and lower-level gradients for the default method and for dynamic derivative-free optimization.
+    Data and noise are the published ones.
+
+    [bold]Examples[/bold]
+
+      bilearn experiment mri-1d-sampling --quick    seconds
+
+      bilearn experiment mri-1d-sampling            minutes
+    """
+    _start("mri-1d-sampling", quick, {"evaluations": evaluations}, output, threads, quiet)
 
 
 def compare_methods(
@@ -160,6 +230,7 @@ def _start(name: str, quick: bool, options: dict[str, Any], output: Path | None,
     kind = experiment_class(name)
     given = {k: v for k, v in options.items() if v is not None}
     chosen = kind.quick(**given) if quick else kind(**given)
+    chosen.check()
     _execute(chosen, new_directory(name, output), threads, quiet)
 
 
@@ -192,5 +263,5 @@ def _execute(chosen: Experiment | None, directory: Path, threads: int, quiet: bo
 
 
 experiment.command("list")(report_errors(list_experiments))
-for command in (resume, page, denoise_1d, compare_methods):
+for command in (resume, page, denoise_1d, denoise_kodak, mri_1d_sampling, compare_methods):
     experiment.command(command.__name__.replace("_", "-"))(report_errors(command))

@@ -17,7 +17,7 @@ How to add one (``denoise_1d.py`` is the longest example):
 
 :func:`~bilearn.experiments.session.run_experiment` does the rest: directory, records, page, PNG files, resume. For runs of
 upper-level methods :func:`~bilearn.experiments.trace.trace` records every evaluation with what was asked and got, and
-:class:`~bilearn.experiments.trace.Exact` re-solves to machine precision.
+:class:`~bilearn.experiments.trace.Exact` re-solves to an accuracy that plays no role.
 
 Directory of an experiment
     ``results.json``  options, environment (machine, threads, versions, seed, command), status, seconds, parts by key
@@ -33,6 +33,8 @@ from bilearn.experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "denoise-1d": ("bilearn.experiments.denoise_1d", "Denoise1D"),
+    "denoise-kodak": ("bilearn.experiments.denoise_kodak", "DenoiseKodak"),
+    "mri-1d-sampling": ("bilearn.experiments.mri_1d_sampling", "MRI1DSampling"),
     "compare-methods": ("bilearn.experiments.compare_methods", "CompareMethods"),
 }
 """Module and class of every experiment by name; imported on demand, since ``bilearn experiment --help`` needs none."""

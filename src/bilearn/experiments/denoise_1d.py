@@ -28,8 +28,9 @@ PROBLEMS: dict[str, tuple[str, Callable[[], KnownProblem]]] = {
 SOLVERS: dict[str, Callable[[], LowerSolver]] = {"fista": NesterovGradient, "gd": GradientDescent}
 PUBLISHED_STARTS = (0.0, 1.0, 2.0, -1.0, -2.0)
 """Starts of the one-parameter problem in the paper; further ones are random."""
-LANDSCAPE = (-2.0, 2.0)
+LANDSCAPE = (-2.0, 1.0)
 _UNREACHABLE = 1e-300
+
 _COARSE = 0.2
 """Accuracy of the landscape's band, relative to the value."""
 
@@ -49,6 +50,7 @@ class Denoise1D(Experiment):
         fixed: numbers of lower-level steps of the runs with fixed accuracy.
         starts: number of starts from which the parameters are learned.
         few: fixed number of steps compared from these starts.
+        solvers: lower-level methods, out of ``SOLVERS``.
         after: evaluations after which reconstructions are shown.
         grid: points of the landscape of the one-parameter problem.
 
@@ -64,26 +66,33 @@ class Denoise1D(Experiment):
     fixed: tuple[int, ...] = (200, 2000)
     starts: int = 10
     few: int = 20
+    solvers: tuple[str, ...] = ("fista", "gd")
     after: tuple[int, ...] = (1, 5, 10, 20)
     grid: int = 61
 
     def __post_init__(self) -> None:
-        for name, value in self.options().items():
-            smallest = min(value) if isinstance(value, tuple) and value else value
-            if name != "seed" and (not smallest or smallest < 1):
-                raise ValueError(f"{name}: found {value}, expected positive whole numbers")
+        counts = (self.evaluations, self.work, self.starts, self.few, self.grid, *self.fixed, *self.after)
+        if min(counts) < 1:
+            raise ValueError(
+                f"denoise-1d: found {min(counts)} among evaluations, work, starts, few, grid, fixed and after, expected "
+                "positive numbers"
+            )
+        unknown = sorted(set(self.solvers) - set(SOLVERS))
+        if unknown or not self.solvers:
+            raise ValueError(f"solvers: found {unknown or 'none'}, expected names out of {sorted(SOLVERS)}")
 
     @classmethod
     def quick(cls, **options: Any) -> Denoise1D:
         """Few evaluations and two starts."""
         small = {
-            "evaluations": 10,
+            "evaluations": 8,
             "work": 20_000,
-            "fixed": (20, 100),
+            "fixed": (20,),
+            "solvers": ("fista",),
             "starts": 2,
             "few": 10,
             "after": (1, 3, 6),
-            "grid": 9,
+            "grid": 7,
         }
         return cls(**{**small, **options})
 
@@ -105,7 +114,7 @@ class Denoise1D(Experiment):
     def _methods(self) -> dict[str, str]:
         """Labels of the compared methods by key."""
         found = {"default": "default methods"}
-        for solver in SOLVERS:
+        for solver in self.solvers:
             found[f"dynamic-{solver}"] = f"dynamic accuracy, {solver.upper()}"
             found |= {f"fixed{n}-{solver}": f"{n} steps, {solver.upper()}" for n in self.fixed}
         return found

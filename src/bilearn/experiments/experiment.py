@@ -58,6 +58,10 @@ class Experiment(ABC):
     def sections(cls, results: Results) -> Sequence[Section]:
         """Figures, pictures and tables of the records, of which parts may be missing."""
 
+    def check(self) -> None:
+        """Raise if something that is needed from outside, such as a folder, is missing; called before a directory is made."""
+        return
+
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """The experiment with recorded options; lists become tuples.

@@ -76,6 +76,7 @@ def resume_experiment(directory: Path, progress: Progress | None = None) -> Resu
 
 
 def _advance(experiment: Experiment, results: Results, directory: Path, progress: Progress | None) -> Results:
+    experiment.check()
     parts = experiment.parts()
     results.status = RUNNING
     results.write(directory)

@@ -13,26 +13,26 @@ from bilearn.reduced_objective import ReducedObjective
 from bilearn.report.formatting import gradient_equivalents
 from bilearn.upper import UpperOptimizer, UpperState, UpperStatus, run
 
-_TINY = 1e-300
-"""Accuracy asked of an exact value: beyond the floor of float64, so that solves end there."""
-
 
 class Exact:
-    """Exact values of an objective: every point is solved once, down to the floor of its dtype, and remembered.
+    """Exact values of an objective: every point is solved once, to an accuracy that plays no role, and remembered.
 
     Args:
         objective: whose values; its warm starts and work count change, so give it one of its own.
+        relative: accuracy asked of a value, relative to itself; the evaluation says what was got.
     """
 
-    def __init__(self, objective: ReducedObjective) -> None:
+    def __init__(self, objective: ReducedObjective, relative: float = 1e-10) -> None:
         self._objective = objective
+        self._relative = relative
         self._known: dict[tuple[float, ...], Evaluation] = {}
 
     def __call__(self, theta: Tensor) -> Evaluation:
         """The evaluation at theta (P,); its interval says how exact it is."""
         key = tuple(theta.tolist())
         if key not in self._known:
-            self._known[key] = self._objective.value(theta, _TINY)
+            rough = self._objective.value(theta)
+            self._known[key] = self._objective.value(theta, max(self._relative * abs(rough.value), 1e-300))
         return self._known[key]
 
 
