@@ -178,6 +178,19 @@ class ReducedObjective:
         """Start the next solves from the reconstructions of a :meth:`snapshot`, which is not changed."""
         self._warm.overwrite(snapshot)
 
+    def residual_vectors(self, snapshot: dict[str, Any]) -> Tensor | None:
+        """(N, K) differences between the reconstructions of a :meth:`snapshot` and the targets, as real numbers.
+
+        Their squared norms add up to F - penalty up to a factor; None where the loss is not a function of residuals, or
+        the snapshot lacks a reconstruction.
+        """
+        x = self._warm.rows(snapshot, "x", self._index)
+        target = self.target[self._index]
+        if x is None or self.loss.residual(x[:1], target[:1]) is None:
+            return None
+        vectors = x - target
+        return (torch.view_as_real(vectors) if vectors.is_complex() else vectors).reshape(self.samples, -1)
+
     def penalty_terms(self, theta: Tensor) -> PenaltyTerms:
         """Exact value, gradient and positive semidefinite part of the Hessian of the penalty; no solve.
 

@@ -83,6 +83,13 @@ class WarmStarts:
             self._values[kind], self._filled[kind] = rows["values"].clone(), rows["filled"].clone()
             self._axes[kind] = rows["axis"]
 
+    @staticmethod
+    def rows(copy: dict[str, Any], kind: str, index: Tensor) -> Tensor | None:
+        """Rows ``index`` of one kind of a :meth:`copy`, or None unless all of them are stored."""
+        if kind not in copy or not bool(copy[kind]["filled"][index].all()):
+            return None
+        return copy[kind]["values"].index_select(copy[kind]["axis"], index)
+
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()

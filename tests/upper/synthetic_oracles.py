@@ -97,6 +97,9 @@ class SyntheticOracle:
     def restore(self, snapshot: dict[str, Any]) -> None:
         assert snapshot == {}
 
+    def residual_vectors(self, snapshot: dict[str, Any]) -> Tensor | None:
+        return None
+
     def exact(self, theta: Tensor) -> float:
         return float(self.problem.residual(theta.double()).square().sum())
 

@@ -15,6 +15,8 @@ from bilearn.lower import NesterovGradient
 from bilearn.penalties import ConditionNumber
 from bilearn.problems import one_parameter, three_parameters
 from bilearn.upper import DynamicDFO, UpperStatus, run, state_from_tree, state_to_tree
+from bilearn.upper.dynamic_dfo_model import InterpolationModel
+from bilearn.upper.dynamic_dfo_points import Points
 from bilearn.upper.interpolation import Lagrange
 from bilearn.upper.interpolation_set import InterpolationSet
 
@@ -123,7 +125,7 @@ def test_budgets() -> None:
     ("options", "word"),
     [
         ({"acceptance": 0.0}, "acceptance"),
-        ({"decision_accuracy": 0.06}, "decision_accuracy"),
+        ({"decision_accuracy": 0.16}, "decision_accuracy"),
         ({"final_radius": 1.0}, "final_radius"),
         ({"screening": 1.0}, "screening"),
     ],
@@ -225,6 +227,69 @@ def test_penalty_terms_are_those_of_the_penalty() -> None:
         slope = (objective.penalty_terms(theta + move).value - objective.penalty_terms(theta - move).value) / (2 * step)
         assert float(terms.gradient[i]) == pytest.approx(slope, rel=1e-6)
     assert isinstance(objective.penalty, ConditionNumber)
+
+
+def test_restart_where_the_interval_permits_a_decrease() -> None:
+    def finished(oracle: SyntheticOracle, restarts: int):
+        return run(DynamicDFO(restarts=restarts), oracle, max_steps=300)
+
+    inexact = ResidualOracle(ROSENBROCK, "mixed", torch.float64)
+    plain = finished(inexact, 0)
+    assert (plain.restarts, plain.status in CONVERGED) == (0, True)
+    assert plain.current.bound > 1e-7 * plain.current.value
+    again = finished(ResidualOracle(ROSENBROCK, "mixed", torch.float64), 1)
+    assert (again.restarts, again.status in CONVERGED) == (1, True)
+    assert again.evaluations > plain.evaluations
+    assert again.best.upper <= plain.best.upper
+    assert again.current.bound <= 1e-6 * again.current.value
+
+
+@pytest.mark.parametrize(("error", "floor"), [("exact", 0.0), ("unknown", 0.0), ("mixed", 1e-3)])
+def test_no_restart_without_errors_or_below_the_floor(error: str, floor: float) -> None:
+    state = run(DynamicDFO(restarts=3), ResidualOracle(LINEAR, error, torch.float64, floor=floor), max_steps=300)
+    assert state.restarts <= (1 if floor else 0)
+    assert state.status in CONVERGED
+
+
+def test_residual_vectors_belong_to_the_snapshot() -> None:
+    objective = three_parameters().objective
+    theta = torch.tensor([-0.5, -2.0, -2.0], dtype=torch.float64)
+    found = objective.value(theta, 1e-3)
+    kept = objective.snapshot()
+    objective.value(theta + 0.5, 1e-3)
+    vectors = objective.residual_vectors(kept)
+    assert vectors is not None
+    torch.testing.assert_close(vectors.norm(dim=1), found.residuals)
+    assert float(vectors.square().sum()) == pytest.approx(found.value - found.penalty, rel=1e-12)
+    assert objective.residual_vectors({}) is None
+
+
+def test_model_is_that_of_gauss_and_newton_plus_the_penalty() -> None:
+    problem = three_parameters(1e-4)
+    objective, radius = problem.objective, 1e-4
+    points = Points(objective, (), ())
+    points.add(problem.start, 1e-7)
+    for axis in range(3):
+        points.add(problem.start + radius * torch.eye(3, dtype=torch.float64)[axis], 1e-7)
+    lagrange = Lagrange.of(points.nodes())
+    assert lagrange is not None
+    model = InterpolationModel.of(points, [0, 1, 2, 3], lagrange)
+    exact = objective.gauss_newton(problem.start, 1e-4)
+    terms = objective.penalty_terms(problem.start)
+    assert terms.hessian is not None
+    assert exact.gradient is not None
+    assert exact.jacobian_gram is not None
+    torch.testing.assert_close(model.gradient, exact.gradient - terms.gradient, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(model.hessian, exact.jacobian_gram - terms.hessian, rtol=2e-2, atol=1e-2)
+    move = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
+    there = objective.penalty_terms(problem.start + move).value
+    smooth = float(model.gradient @ move + 0.5 * move @ model.hessian @ move)
+    assert model.decrease(move) == pytest.approx(terms.value - there - smooth, rel=1e-12)
+    edge = torch.ones(3, dtype=torch.float64)
+    best = model.minimize(-edge, edge)
+    corners = [torch.tensor(c, dtype=torch.float64) for c in itertools.product((-1.0, 0.0, 1.0), repeat=3)]
+    assert all(model.decrease(best) >= model.decrease(corner) - 1e-9 for corner in corners)
+    assert float(model.influence(best).sum()) < 0.01 * model.decrease(best)
 
 
 def test_lagrange_functions_interpolate() -> None:

@@ -85,6 +85,9 @@ class WatchedOracle:
         """See :class:`Oracle`."""
         return self._objective.snapshot()
 
+    def residual_vectors(self, snapshot: dict[str, Any]) -> Tensor | None:
+        return self._objective.residual_vectors(snapshot)
+
     def restore(self, snapshot: dict[str, Any]) -> None:
         """See :class:`Oracle`."""
         self._objective.restore(snapshot)

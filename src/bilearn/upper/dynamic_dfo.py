@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.upper.accuracy import MAX_REQUESTS, finite, scale_of
-from bilearn.upper.dynamic_dfo_model import InterpolationModel
+from bilearn.upper.dynamic_dfo_model import InterpolationModel, Proposal
 from bilearn.upper.dynamic_dfo_points import Points, doubt
 from bilearn.upper.gauss_newton_model import double
 from bilearn.upper.interpolation_set import InterpolationSet
@@ -21,14 +21,19 @@ from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperSta
 _SMALL = 1e-2
 """A step shorter than this part of the radius says more about the radius than about F."""
 
-_CURVATURE = 0.01
+_CURVATURE = 0.05
 """Values need no errors below this times F times radius^2: there the model errs by its order."""
-_STRICT = 0.5
-"""``model_accuracy`` after a rejected step, so that the radius shrinks only if errors of the values are not to blame."""
+_STRICTER = 0.25
+"""Factor of ``model_accuracy`` for each step in a row without an accepted point: errors of the values come to be excluded."""
+_STRICTEST = 0.2
+"""The least that factor makes of it."""
 _SLACK = 1.1
 """A bound this much larger than asked for will do."""
 _GLANCE = 8.0
 """A trial point is first evaluated to this many times the current value: enough to reject a bad one."""
+
+
+_EXHAUSTED = frozenset({UpperStatus.SMALL_STEP, UpperStatus.SMALL_DECREASE})
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class DynamicDFOState(UpperState):
         radius: of the trust region, in units of :func:`bilearn.upper.dynamic_dfo_points.units`.
         initial_value: F at the start.
         improve: whether the next step has to improve the interpolation set, and its values, before it tries a point.
+        restarts: soft restarts so far.
+        failures: steps in a row that left the current iterate where it was.
     """
 
     points: tuple[Evaluation, ...] = ()
@@ -48,49 +55,36 @@ class DynamicDFOState(UpperState):
     radius: float = 1.0
     initial_value: float = math.nan
     improve: bool = False
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A model, its minimizer in the trust region, and what it promises there."""
-
-    chosen: InterpolationSet
-    model: InterpolationModel
-    move: Tensor
-    predicted: float
-
-    @property
-    def length(self) -> float:
-        """Largest component of the step, in units of the trust region."""
-        return float(self.move.abs().max())
+    restarts: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True)
 class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     """Minimizes F over a box from values alone, each as inaccurate as the method can bear.
 
-    Where F = sum of squared residuals + penalty, every residual is interpolated and the model is that of Gauss and Newton;
-    for any other loss F - penalty is interpolated. The penalty enters with its exact derivatives. One step is
+    Where F = sum of squared residuals + penalty, every entry of the residual vectors is interpolated (x_i - target_i pixel
+    by pixel, from the stored reconstructions) and the model is that of Gauss and Newton; for any other loss F - penalty is
+    interpolated. The model contains the penalty itself. One step is
 
     1. *Interpolation set.* Choose among the evaluated points (:class:`InterpolationSet`); where they do not span all
        directions evaluate the missing ones.
     2. *Criticality phase.* Where the model's slope is small and the set is not fully linear, or where the model promises
        nothing, evaluate a point that improves the set, or shrink the radius; stop at ``final_radius``.
-    3. *Accuracy phase.* Minimize the model over the box and the trust region. Repeat with a more accurate value of the
-       current iterate while its bound exceeds ``value_accuracy`` times the predicted decrease, and with more accurate
-       values of those interpolation points whose errors may change the predicted decrease by more than
-       ``model_accuracy`` times itself. Each continues its own solves where they stopped.
+    3. *Accuracy phase.* Minimize the model over the box and the trust region. Repeat with more accurate values of those
+       interpolation points whose errors may change the predicted decrease by more than ``model_accuracy`` times itself,
+       a quarter of that after every further step that accepted nothing. Each continues its solves where they stopped.
     4. Evaluate the trial point to ``value_accuracy`` times the predicted decrease.
     5. Accept it if the certified intervals prove a decrease of ``acceptance`` times the predicted one, reject it if they
        exclude that. What they leave open is asked for again, at both points, down to ``decision_accuracy`` times the
        predicted decrease - condition (32) of the paper - where the computed ratio decides.
     6. Ratio at least ``enlarge``: double the radius if the step reached it. Rejected: shrink the radius if the set was
-       fully linear and the values behind the model were accurate to half of the predicted decrease; otherwise improve the
-       set and those values first. The trial point stays among the evaluated points either way.
+       fully linear and the values behind the model were accurate enough for the next step too; otherwise improve the set
+       and those values first. The trial point stays among the evaluated points either way.
 
-    It differs from Algorithm 1 of the paper in these: the residual models become quadratic where more than n + 1 points
-    are at hand; certified intervals may settle a decision before (32) holds; a trial that is proved better by step 5 is
-    accepted whatever the geometry; the start is screened.
+    It differs from Algorithm 1 of the paper in these: residuals are vectors, not their norms, and their models become
+    quadratic where more than n + 1 points are at hand; certified intervals may settle a decision before (32) holds; a trial
+    that is proved better by step 5 is accepted whatever the geometry; the start is screened.
 
     Conditions: F bounded below and continuously differentiable with Lipschitz gradient on the box (each residual, where
     there are residuals); lower levels strongly convex, so that bounds exist and the oracle can bring them below any positive
@@ -103,6 +97,11 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     the lower level is so badly conditioned that a useful value would cost thousands of steps. Then points one unit away
     are looked at for one gradient each, and the start moves to one whose certified upper end is ``screening`` times
     smaller, again and again.
+
+    *Soft restart.* Where the radius or the predicted decrease is exhausted although the certified interval of the current
+    value is wider than ``decrease_tolerance`` times F, its error may have hidden a decrease. Then the current value is
+    asked for to that accuracy, the radius becomes ``initial_radius`` again and the set is improved; all points are kept.
+    The run ends where the oracle cannot halve the interval, which includes every oracle without errors.
 
     References: Ehrhardt, Roberts, Inexact derivative-free optimization for bilevel learning, JMIV 63 (2021), algorithm 1;
     Conn, Scheinberg, Vicente, Introduction to Derivative-Free Optimization (2009), chapter 10; Cartis, Roberts, A
@@ -124,6 +123,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         criticality: slope, relative to F, below which the set must be fully linear.
         decrease_tolerance: a predicted decrease below this times F is nothing.
         screening: factor, see above; infinity switches it off.
+        restarts: largest number of soft restarts, see above; 0 switches them off.
         max_evaluations, max_gradients: BUDGET after so many oracle calls or lower-level gradients.
         prescribed: accuracy of every value as a function of the radius, decisions as computed: a baseline without dynamic
             accuracy, as in ``lambda radius: 10 * radius**2`` or ``lambda radius: 1e-3``.
@@ -137,14 +137,15 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     final_radius: float = 1e-4
     points: int | None = None
     initial_accuracy: float = 0.5
-    value_accuracy: float = 0.2
-    decision_accuracy: float = 0.04
-    model_accuracy: float = 2.0
-    acceptance: float = 0.1
+    value_accuracy: float = 0.3
+    decision_accuracy: float = 0.14
+    model_accuracy: float = 10.0
+    acceptance: float = 0.3
     enlarge: float = 0.7
     criticality: float = 1e-3
     decrease_tolerance: float = 1e-7
     screening: float = 10.0
+    restarts: int = 1
     max_evaluations: int | None = None
     max_gradients: int | None = None
     prescribed: Callable[[float], float] | None = None
@@ -194,7 +195,12 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             return replace(state, status=UpperStatus.BUDGET)
         points = Points(objective, state.points, state.starts, state.best)
         scale = scale_of(state.initial_value, state.current.value)
-        status, radius, improve = self._advance(points, state.radius, state.improve, scale)
+        share = max(self.model_accuracy * _STRICTER**state.failures, _STRICTEST)
+        status, radius, improve = self._advance(points, state.radius, state.improve, share, scale)
+        moved = not torch.equal(points.current.theta, state.current.theta)
+        restarts = state.restarts
+        if status in _EXHAUSTED and restarts < self.restarts and self._permits(points, self.decrease_tolerance * scale):
+            status, radius, improve, restarts = UpperStatus.RUNNING, self.initial_radius, True, restarts + 1
         self._trim(points, radius)
         return replace(
             state,
@@ -207,14 +213,18 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             starts=points.starts,
             radius=radius,
             improve=improve,
+            restarts=restarts,
+            failures=0 if moved else state.failures + 1,
         )
 
-    def _advance(self, points: Points, radius: float, improve: bool, scale: float) -> tuple[UpperStatus, float, bool]:
+    def _advance(
+        self, points: Points, radius: float, improve: bool, share: float, scale: float
+    ) -> tuple[UpperStatus, float, bool]:
         """One step; status, next radius, and whether the next step has to improve the set first."""
         nothing = self.decrease_tolerance * scale
         if improve and not self._choose(points, radius).fully_linear:
             self._improve(points, radius)
-        proposal = self._propose(points, radius, nothing, _STRICT if improve else self.model_accuracy)
+        proposal = self._propose(points, radius, nothing, share)
         if proposal is None:
             lost = radius <= self.final_radius
             return UpperStatus.NON_FINITE if lost else UpperStatus.RUNNING, 0.25 * radius, False
@@ -243,10 +253,21 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             if ratio >= self.enlarge and proposal.length >= 0.9 * radius:
                 return UpperStatus.RUNNING, min(2.0 * radius, self.max_radius), False
             return UpperStatus.RUNNING, max(min(radius, 2.0 * proposal.length), 0.25 * radius), False
-        stale = not improve and float(proposal.model.influence(proposal.move).sum()) > _STRICT * proposal.predicted
+        stale = (
+            not improve
+            and float(proposal.model.influence(proposal.move).sum()) > _STRICTER * share * proposal.predicted
+        )
         if fully_linear and not stale:
             return self._shrunk(0.5 * min(radius, 2.0 * proposal.length))
         return UpperStatus.RUNNING, radius, True
+
+    def _permits(self, points: Points, nothing: float) -> bool:
+        """Whether the interval of the current value permits a decrease that counts, and could be made narrower."""
+        before = doubt(points.current)
+        if self.prescribed is not None or before <= nothing:
+            return False
+        points.refine(0, nothing)
+        return doubt(points.current) <= 0.5 * before
 
     def _shrunk(self, radius: float) -> tuple[UpperStatus, float, bool]:
         small = radius < self.final_radius
@@ -260,11 +281,9 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             if self.prescribed is not None or proposal is None:
                 break
             resolved = max(proposal.predicted, floor)
-            goal, allowed = self.value_accuracy * resolved, share * resolved
+            allowed = share * resolved
             influence = proposal.model.influence(proposal.move)
-            if doubt(points.current) > 2.0 * goal:
-                useful = points.refine(0, goal)
-            elif float(influence.sum()) > allowed:
+            if float(influence.sum()) > allowed:
                 worst = int(influence.argmax())
                 index = proposal.chosen.chosen[worst]
                 part = 0.5 * allowed / (float(influence[worst]) * len(proposal.chosen.chosen))
@@ -283,9 +302,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             if not self._improve(points, radius):
                 return None
             chosen = self._choose(points, radius)
-        objective = points.objective
-        penalty = objective.penalty_terms(points.current.theta)
-        model = InterpolationModel.of(points, chosen.chosen, chosen.lagrange, penalty)
+        model = InterpolationModel.of(points, chosen.chosen, chosen.lagrange)
         move = model.minimize(*points.box(radius))
         exact = points.at(move)
         move = (double(exact) - double(points.current.theta)) / points.unit

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bilearn.evaluation import Evaluation
+from bilearn.penalties import PenaltyTerms
 from bilearn.upper.accuracy import better, finite
 from bilearn.upper.gauss_newton_model import double
 from bilearn.upper.optimizer import Oracle
@@ -97,6 +98,26 @@ class Points:
         self.evaluations[index] = after
         self._starts[index] = self.objective.snapshot()
         return after.bound <= 2.0 * accuracy
+
+    def residuals(self, index: int) -> tuple[Tensor, Tensor]:
+        """Residual vectors (N, K) of a point, |r|^2 = F - penalty, and bounds (N,) on their errors; float64 on the CPU.
+
+        The oracle's vectors where it has some, else its residuals as vectors of length one.
+        """
+        evaluation = self.evaluations[index]
+        assert evaluation.residuals is not None
+        vectors = self.objective.residual_vectors(self._starts[index])
+        found = double(evaluation.residuals[:, None] if vectors is None else vectors)
+        total = float(found.square().sum())
+        scale = math.sqrt(max(evaluation.value - evaluation.penalty, 0.0) / total) if total > 0 else 1.0
+        if evaluation.residual_bounds is None:
+            return scale * found, torch.zeros(len(found), dtype=torch.float64)
+        bounds = double(evaluation.residual_bounds)
+        return scale * found, scale * torch.where(bounds.isfinite(), bounds, 0.0)
+
+    def penalty(self, move: Tensor) -> PenaltyTerms:
+        """Exact terms of the penalty at a displacement."""
+        return self.objective.penalty_terms(self.at(move))
 
     def drop(self, index: int) -> None:
         """Forget a point."""

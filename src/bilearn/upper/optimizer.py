@@ -83,6 +83,13 @@ class Oracle(Protocol):
         """Let the next solves start there."""
         ...
 
+    def residual_vectors(self, snapshot: dict[str, Any]) -> Tensor | None:
+        """(N, K) vectors at a snapshot whose squared norms add up to F - penalty, up to one common factor.
+
+        None where the oracle knows no such vectors.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class UpperState:
