@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilearn.mri.masks import GreedyRun, greedy_mask, one_by_one
+from bilearn.mri.masks import (
+    GreedyBaseline,
+    GreedyRun,
+    MaskScore,
+    greedy_mask,
+    low_pass,
+    mean_energy,
+    one_by_one,
+    sample_count,
+)
 
 SHAPE = (6, 5)
 
@@ -111,3 +120,25 @@ def test_errors_name_the_field() -> None:
         greedy_mask(separable, run, 10, unit="rows")
     with pytest.raises(ValueError, match="count: found 5, expected 0"):
         run.mask(5)
+
+
+def zero_filling(images: Tensor) -> MaskScore:
+    """Energy of the images that a mask keeps: minus the squared error of zero filling, up to a constant."""
+    energy = torch.stack([mean_energy(x[None]).reshape(SHAPE) for x in images])
+    return lambda masks, used: (energy[used].mean(0) * masks).sum((1, 2))
+
+
+def test_greedy_search_as_a_baseline() -> None:
+    images = torch.rand((3, 2, *SHAPE), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    count = sample_count(SHAPE, 0.4)
+    mask = GreedyBaseline("greedy", zero_filling, start_share=0.2).draw(SHAPE, count, 0, images)
+    start = low_pass(SHAPE, 2)
+    energy = mean_energy(images).reshape(SHAPE).masked_fill(start, torch.inf)
+    assert int(mask.sum()) == count
+    assert float(energy[mask].min()) >= float(energy[~mask].max())
+    stochastic = GreedyBaseline("stochastic greedy", zero_filling, batch=3, image_batch=1)
+    first, again, other = (stochastic.draw(SHAPE, 10, seed, images, "rows") for seed in (1, 1, 3))
+    assert torch.equal(first, again)
+    assert int(first.sum()) == int(other.sum()) == 10
+    with pytest.raises(ValueError, match="unit: found 'rows'"):
+        GreedyBaseline("greedy", zero_filling, units=("points",)).draw(SHAPE, 10, 0, images, "rows")

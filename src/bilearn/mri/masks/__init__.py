@@ -7,6 +7,7 @@ middle.
 from bilearn.mri.masks.baseline import BASELINES, MaskBaseline, RuleBaseline
 from bilearn.mri.masks.equispaced import equispaced
 from bilearn.mri.masks.greedy import GreedyRun, MaskScore, greedy_mask, one_by_one
+from bilearn.mri.masks.greedy_baseline import GreedyBaseline
 from bilearn.mri.masks.lattice import Lattice, Unit, sample_count
 from bilearn.mri.masks.low_pass import low_pass
 from bilearn.mri.masks.poisson_disc import poisson_disc
@@ -18,6 +19,7 @@ from bilearn.mri.masks.variable_density import gaussian_density, polynomial_dens
 
 __all__ = [
     "BASELINES",
+    "GreedyBaseline",
     "GreedyRun",
     "Lattice",
     "MaskBaseline",

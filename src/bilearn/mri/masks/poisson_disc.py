@@ -25,8 +25,9 @@ def poisson_disc(
     1. Put all cells into one random order.
     2. For a given s, go through them and take each one that no taken cell i is closer to than d_i; stop at the wanted
        number.
-    3. Bisect for the largest s (to 2 %) that reaches the number. Distances of at most one step block nothing, so the
-       smallest s always does: the search ends after about ten passes, at any rate.
+    3. Bisect for the largest s (to 2 %) that reaches the number, starting where darts jam in the plane (coverage 0.547) or
+       on a line (0.748). Distances of at most one step block nothing, so the smallest s always reaches it: the search ends
+       after a few passes, at any rate.
 
     Args:
         shape: height and width of k-space.
@@ -54,14 +55,18 @@ def poisson_disc(
     darts = _Darts(lattice.sides, positions, torch.nonzero(inside)[:, 0].tolist(), order.tolist())
 
     low, high = 1 / float(growth.max()), math.hypot(*lattice.sides)
-    taken = darts.throw((low * growth).numpy(), rest)
+    taken = order[:rest].tolist()
+    power, coverage = (2, 0.547 * 4 / math.pi) if unit == "points" else (1, 0.748)
+    trial = (coverage * float((growth[outside] ** -power).sum()) / max(rest, 1)) ** (1 / power)
+    step = 1.1
     while high > low * (1 + _TOLERANCE):
-        middle = math.sqrt(low * high)
-        trial = darts.throw((middle * growth).numpy(), rest)
-        if len(trial) == rest:
-            low, taken = middle, trial
+        trial = min(max(trial, low * (1 + _TOLERANCE / 2)), high / (1 + _TOLERANCE / 2))
+        found = darts.throw((trial * growth).numpy(), rest)
+        if len(found) == rest:
+            low, taken = trial, found
         else:
-            high = middle
+            high = trial
+        trial, step = min(max(math.sqrt(low * high), trial / step), trial * step), step * step
     return lattice.mask(inside.index_fill(0, torch.tensor(taken, dtype=torch.long), True))
 
 
