@@ -13,7 +13,9 @@ import torch
 from scipy.optimize import minimize
 from synthetic_oracles import FLAT_TAIL, FREUDENSTEIN_ROTH, ROSENBROCK
 
-from bilearn.upper import LBFGSB, UpperStatus, run
+from bilearn.lower import NesterovGradient
+from bilearn.problems import one_parameter
+from bilearn.upper import LBFGSB, UpperState, UpperStatus, run
 from bilearn.upper.blocking_session import BlockingSession, Query
 from bilearn.upper.lbfgsb import scipy_lbfgsb
 
@@ -147,6 +149,32 @@ def test_memory_and_line_search_limit_matter() -> None:
     assert visited[1] != visited[0]
     assert len(visited[2]) < len(visited[0])
     assert state.status is UpperStatus.NO_PROGRESS
+
+
+def test_leniency_saves_work_and_a_run_ends_with_a_proved_gradient() -> None:
+    """Bounds may be far larger than wanted while steps succeed; the end of a run does not rest on belief."""
+    work, states = [], []
+    for leniency in (1.0, LBFGSB().leniency):
+        problem = one_parameter()
+        problem.objective.solver = NesterovGradient()
+        limit = 1.0001 * problem.optimum
+
+        def near(state: UpperState, limit: float = limit) -> UpperStatus | None:
+            return UpperStatus.EARLY_STOP if state.best.upper <= limit else None
+
+        state = run(LBFGSB(leniency=leniency), problem.objective, problem.start, callback=near)
+        assert state.status is UpperStatus.EARLY_STOP
+        work.append(problem.objective.cost.gradients)
+        states.append(state)
+    assert work[1] < work[0]
+    assert states[1].evaluations <= states[0].evaluations + 6
+    worst = FREUDENSTEIN_ROTH.oracle("above")
+    state = run(LBFGSB(), worst)
+    assert state.leniency == 1.0
+    assert 0 < state.origin <= state.iteration
+    assert state.best.value == pytest.approx(FREUDENSTEIN_ROTH.optimum, rel=1e-6)
+    with pytest.raises(ValueError, match=r"LBFGSB\.leniency: found 0\.5"):
+        LBFGSB(leniency=0.5)
 
 
 def test_session_reports_what_scipy_raises() -> None:
