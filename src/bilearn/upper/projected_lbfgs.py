@@ -17,6 +17,8 @@ from bilearn.upper.warp import coordinate_rates
 
 _MAX_REQUESTS = 6
 _SHRINK = (0.1, 0.5)
+# part of a direction below which a projection that is not yet downhill is given up
+_NO_DESCENT = 1e-2
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
             move = point - current.theta
             hoped = -float(gradient_of(current) @ move)
             if hoped <= 0:
+                if length < _NO_DESCENT:
+                    return None, state
                 length *= _SHRINK[0]
                 continue
             accuracy = 0.1 * self.gradient_accuracy * self.slope(parameters, current)
@@ -250,12 +254,17 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         return direction + fixed
 
     def _initial(self, parameters: ParameterVector, state: ProjectedLBFGSState) -> Tensor:
-        """(P,) diagonal of the first matrix: s'y / y'y of the latest pair, tensor by tensor, where that is positive."""
+        """(P,) diagonal of the first matrix: s'y / y'y of the latest pair, tensor by tensor, where that is positive.
+
+        The coordinates of a budget share one scale, without which its projection is none in this metric.
+        """
         s, y = state.steps[-1], state.changes[-1]
         out = torch.empty_like(s)
+        parts = [slice(slot.start, slot.stop) for slot in parameters.slots]
+        if self.budget is not None:
+            parts.append(slice(self.budget.start, self.budget.stop))
         norms = float(torch.linalg.vector_norm(s)), float(torch.linalg.vector_norm(y))
-        for slot in parameters.slots:
-            part = slice(slot.start, slot.stop)
+        for part in parts:
             inner, square = float(s[part] @ y[part]), float(y[part] @ y[part])
             out[part] = inner / square if inner > 0 else norms[0] / max(norms[1], torch.finfo(y.dtype).tiny)
         return out
