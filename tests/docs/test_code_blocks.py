@@ -89,8 +89,9 @@ def shell_lines() -> list[pytest.ParameterSet]:  # type: ignore[name-defined]
 
 @pytest.mark.parametrize("words", shell_lines())
 def test_command_exists_with_these_options(words: list[str]) -> None:
-    name, *rest = words
-    assert name in COMMANDS
+    depth = max((d for d in (1, 2) if " ".join(words[:d]) in COMMANDS), default=0)
+    assert depth > 0
+    name, rest = " ".join(words[:depth]), words[depth:]
     options = {option: flag for flag in COMMANDS[name][1] for option in flag.names}
     arguments, position = [], 0
     while position < len(rest):
