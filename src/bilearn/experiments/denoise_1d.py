@@ -51,7 +51,6 @@ class Denoise1D(Experiment):
         starts: number of starts from which the parameters are learned.
         few: fixed number of steps compared from these starts.
         solvers: lower-level methods, out of ``SOLVERS``.
-        after: evaluations after which reconstructions are shown.
         grid: points of the landscape of the one-parameter problem.
 
     Raises:
@@ -67,14 +66,13 @@ class Denoise1D(Experiment):
     starts: int = 10
     few: int = 20
     solvers: tuple[str, ...] = ("fista", "gd")
-    after: tuple[int, ...] = (1, 5, 10, 20)
     grid: int = 61
 
     def __post_init__(self) -> None:
-        counts = (self.evaluations, self.work, self.starts, self.few, self.grid, *self.fixed, *self.after)
+        counts = (self.evaluations, self.work, self.starts, self.few, self.grid, *self.fixed)
         if min(counts) < 1:
             raise ValueError(
-                f"denoise-1d: found {min(counts)} among evaluations, work, starts, few, grid, fixed and after, expected "
+                f"denoise-1d: found {min(counts)} among evaluations, work, starts, few, grid and fixed, expected "
                 "positive numbers"
             )
         unknown = sorted(set(self.solvers) - set(SOLVERS))
@@ -91,7 +89,6 @@ class Denoise1D(Experiment):
             "solvers": ("fista",),
             "starts": 2,
             "few": 10,
-            "after": (1, 3, 6),
             "grid": 7,
         }
         return cls(**{**small, **options})

@@ -17,6 +17,8 @@ _NAMES = {"one": ("alpha",), "three": ("alpha", "xi", "nu")}
 _GAPS = (0.05, 0.01, 0.001)
 _FLOOR = 1e-12
 """Relative gaps below this are drawn there: the known optimum has about so many digits."""
+_AFTER = (1, 12, 20, 60)
+"""Evaluations after which reconstructions are shown; a method that evaluates several points at once shows the first."""
 _SIGNAL_AXIS = axis_for([-0.3, 1.3], padding=0)
 
 
@@ -27,8 +29,8 @@ def sections(results: Results) -> Sequence[Section]:
             "cost",
             "Objective against cost",
             "Exact objective, re-solved to 1e-10 of itself at the best parameters so far, relative to the best known "
-            "value; work in lower-level gradients summed over the signals. A fixed number of steps that is too low ends at "
-            "wrong parameters, one that is too high costs more than it needs; dynamic accuracy has nothing to tune.",
+            "value; work in lower-level gradients summed over the signals. The same method runs with the accuracy it asks "
+            "for and with fixed numbers of steps, of which one cannot know beforehand which is too low and which wasteful.",
             _cost(results),
         ),
         Section(
@@ -48,7 +50,7 @@ def sections(results: Results) -> Sequence[Section]:
         Section(
             "starts",
             "Many starts",
-            "What is learned from different starts: always the same parameters where the accuracy is sufficient.",
+            "What is learned from different starts within the limit on evaluations, with sufficient and with too low accuracy.",
             _starts(results),
         ),
     ]
@@ -155,7 +157,7 @@ def _reconstructions(results: Results) -> list[Content]:
         if record is None:
             continue
         panels, seen = [], set()
-        for wanted in results.options["after"]:
+        for wanted in _AFTER:
             step = [s for s in record["steps"] if s["evaluations"] <= wanted] or record["steps"][:1]
             if step[-1]["evaluations"] in seen:
                 continue
@@ -261,7 +263,8 @@ def _parameter_panel(k: int, name: str, by_method: Mapping[str, Sequence[Mapping
     curves = []
     for method, records in by_method.items():
         start, learned = (numbers([r[key][k] for r in records]) for key in ("start", "theta"))
-        curves.append(Curve(start, learned, style(method, list(by_method)), label(method), line=False, dots=True))
+        color, hollow = style(method, list(by_method)), method == "default"
+        curves.append(Curve(start, learned, color, label(method), line=False, dots=True, hollow=hollow))
     x, y = (np.concatenate([np.asarray(getattr(c, a)) for c in curves]) for a in ("x", "y"))
     best = float(next(iter(by_method.values()))[0]["minimizer"][k])
     chart = Chart(
@@ -296,7 +299,7 @@ def _interval_panel(title: str, by_method: Mapping[str, Sequence[Mapping[str, An
 
 def _spread_panel(results: Results, problem: str, by_method: Mapping[str, Sequence[Mapping[str, Any]]]) -> Panel:
     curves, bands = [], []
-    for method, records in by_method.items():
+    for method, records in reversed(list(by_method.items())):
         if method == "default":
             continue
         x = np.stack([unpacked(r["signal"]) for r in records])

@@ -69,9 +69,9 @@ class Experiment(ABC):
         Raises:
             ValueError: if an option is unknown.
         """
-        build: Callable[..., Self] = cls
+        recorded: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
         try:
-            return build(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+            return cls(**recorded)
         except TypeError as error:
             raise ValueError(f"{cls.name}: the recorded options do not fit this version of bilearn ({error})") from None
 

@@ -73,7 +73,7 @@ def _chart(axes: Axes, chart: Chart) -> None:
             drawstyle="steps-post" if curve.step else "default",
             marker="o" if curve.dots or len(curve.x) == 1 else "",
             markersize=4.5,
-            markerfacecolor="white" if curve.hollow else _color(curve.style),
+            markerfacecolor="none" if curve.hollow else _color(curve.style),
             label=curve.label or None,
         )
     _scale(axes, chart)

@@ -315,7 +315,7 @@ def _tick_text(value: float, ticks: Sequence[float]) -> str:
         return number(value, 3)
     gap = min(abs(b - a) for a, b in pairwise(ticks))
     largest = max(abs(t) for t in ticks)
-    if abs(value) < 1e-9 * largest:
+    if abs(value) < 1e-9 * gap:
         return "0"
     digits = 1 + max(0, math.floor(math.log10(abs(value))) - math.floor(math.log10(gap)))
     even = max(ticks) - min(ticks) <= gap * (len(ticks) - 1) * 1.001
