@@ -66,8 +66,8 @@ def learn_sampling(
     2. From every start, with a penalty: :func:`bilearn.sampling.penalized.learn_penalized`; with ``rate`` or ``count``:
        :func:`bilearn.sampling.budgeted.learn_budgeted`, which ends with exactly that number of samples.
     3. The best start is the one with the smallest certified objective (upper end) among those that did not collapse: a
-       pattern has collapsed if its reconstructions explain less than 90 % of the energy of the true images. If all did, the
-       best of them is returned with a warning.
+       penalized pattern has collapsed if its reconstructions explain less than 90 % of the energy of the true images. If
+       all did, the best of them is returned with a warning.
 
     Args:
         energy: made by :func:`bilearn.mri.sampling_energy`. Left at the result: the binary mask and its tuned numbers.
@@ -121,7 +121,7 @@ def learn_sampling(
             problem.restore(
                 [*present[: len(present) - problem.rest_count], *tuned[len(present) - problem.rest_count :]]
             )
-            trial = Trial(start.name, problem, stages)
+            trial = Trial(start.name, problem, stages, cost is not None)
             theta = problem.objective(None, pattern=True).parameters.get()
             theta = start.theta(problem, theta, units, points)
             if cost is not None:

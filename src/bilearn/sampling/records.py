@@ -58,7 +58,7 @@ class Attempt:
         status: why its last stage ended.
         returned: samples that came back after they had been dropped.
         exchanged: exchanges that lowered the objective.
-        collapsed: whether the reconstructions explain less than 90 % of the energy of the true images.
+        collapsed: with a penalty, whether the reconstructions explain less than 90 % of the energy of the true images.
         cost: work by kind (gradients, Hessian products, ...), and evaluations of the objective.
         seconds: CPU time of the process.
     """

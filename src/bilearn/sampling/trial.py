@@ -30,6 +30,7 @@ class Trial:
     Attributes:
         name: of the start; its stages are recorded below it.
         problem, stages: what is learned and where it is recorded.
+        penalized: whether samples cost a penalty, so that the pattern can collapse.
         snapshots: moments so far.
         status: why the latest stage ended.
         returned, exchanged: samples that came back; exchanges that were kept.
@@ -40,6 +41,7 @@ class Trial:
     name: str
     problem: SamplingProblem
     stages: Stages
+    penalized: bool
     snapshots: list[Snapshot] = field(default_factory=list)
     status: str = ""
     returned: int = 0
@@ -116,7 +118,7 @@ class Trial:
             self.status,
             self.returned,
             self.exchanged,
-            not last.loss <= _EXPLAINED * self.problem.zero_loss(),
+            self.penalized and not last.loss <= _EXPLAINED * self.problem.zero_loss(),
             {**{k: float(v) for k, v in self._cost.as_dict().items()}, "evaluations": float(self._evaluations)},
             time.process_time() - self._begin,
         )
