@@ -158,6 +158,35 @@ def learnable(
     module.register_parameter(name, nn.Parameter(natural))
     parametrize.register_parametrization(module, name, adapter)
     module.parametrizations[name].original.requires_grad_(learn)  # type: ignore[index, union-attr]
+    _read_quickly(module, name)
+
+
+def _read_quickly(module: nn.Module, name: str) -> None:
+    """Let reads of one number outside of grad mode repeat the natural value made for the same coordinate.
+
+    A read through torch's parametrization costs about as much as a gradient of a short signal, and solvers read often.
+    The kept value is compared with the coordinate itself (no version counter), so no way of writing it can be missed.
+    Where comparing would synchronize with an accelerator, or a transform has replaced the parameter, nothing is kept.
+    """
+    kind = type(module)
+    slow = kind.__dict__[name]
+
+    def read(owner: nn.Module) -> Tensor:
+        original = owner._modules["parametrizations"]._modules[name]._parameters.get("original")  # type: ignore[index, union-attr]
+        if torch.is_grad_enabled() or type(original) is not nn.Parameter or not _is_host_number(original):
+            return slow.fget(owner)
+        key = (original.item(), original.dtype)
+        kept = owner.__dict__.get(f"_{name}_read")
+        if kept is None or kept[0] != key:
+            kept = (key, slow.fget(owner))
+            owner.__dict__[f"_{name}_read"] = kept
+        return kept[1]
+
+    setattr(kind, name, property(read, slow.fset))
+
+
+def _is_host_number(original: nn.Parameter) -> bool:
+    return original.numel() == 1 and original.device.type == "cpu"
 
 
 def is_learned(module: nn.Module, name: str) -> bool:

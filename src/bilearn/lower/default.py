@@ -53,7 +53,7 @@ def _choose(energy: Energy, y: Tensor, known: Curvature | None) -> tuple[LowerSo
             return NewtonCG(), "the Hessian offers a direct solve"
         mu, smoothness = curvature.strong_convexity.per_sample(y), curvature.smoothness.per_sample(y)
         if curvature.smoothness.known and bool((smoothness <= _MILD * mu).all()):
-            return NesterovGradient(), f"the energy is well conditioned (L/mu = {float((smoothness / mu).max()):.3g})"
+            return NesterovGradient(steady=True), f"the energy is well conditioned (L/mu = {float((smoothness / mu).max()):.3g})"
         if hessian.preconditioner() is not None:
             return NewtonCG(), "the Hessian offers products and a preconditioner"
     if type(energy).hessian is not Energy.hessian:

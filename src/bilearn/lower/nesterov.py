@@ -14,7 +14,10 @@ from bilearn.problem import LowerProblem
 
 @dataclass(frozen=True)
 class NesterovState:
-    """Extrapolated point, gradient there, the last point before extrapolation, and the scalars of each sample."""
+    """Extrapolated point, gradient there, the last point before extrapolation, and the scalars of each sample.
+
+    ``watched`` says whether any sample may restart.
+    """
 
     x: Tensor
     gradient: Tensor
@@ -22,6 +25,7 @@ class NesterovState:
     t: Tensor
     length: Tensor
     q: Tensor
+    watched: bool
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,20 @@ class NesterovGradient(LowerSolver):
         smoothness = problem.smoothness(x0)
         q = (problem.mu(x0) / smoothness).clamp(max=1.0)
         t = torch.where(q > 0, q.rsqrt(), 1.0) if self.steady else torch.ones_like(q)
-        return NesterovState(x0, problem.grad(x0), x0, t, _batch.expand(1 / smoothness, x0), q)
+        watched = self.restart or bool((q == 0).any())
+        return NesterovState(x0, problem.grad(x0), x0, t, _batch.expand(1 / smoothness, x0), q, watched)
 
     def step(self, problem: LowerProblem, state: NesterovState) -> NesterovState:
         """One step and one gradient."""
         q = state.q
         main = torch.addcmul(state.x, state.length, state.gradient, value=-1)
         move = main - state.main
-        uphill = _batch.dot(state.gradient, move) > 0
-        t = torch.where(uphill if self.restart else uphill & (q == 0), 1.0, state.t)
+        t = state.t
+        if state.watched:
+            uphill = _batch.dot(state.gradient, move) > 0
+            t = torch.where(uphill if self.restart else uphill & (q == 0), 1.0, t)
         rest = 1 - q * t * t
         t_next = (rest + torch.sqrt(rest * rest + 4 * t * t)) / 2
         momentum = torch.where(q < 1, (t - 1) / t_next * (1 - q * t_next) / (1 - q), 0.0)
         x = torch.addcmul(main, _batch.expand(momentum, main), move)
-        return NesterovState(x, problem.grad(x), main, t_next, state.length, q)
+        return NesterovState(x, problem.grad(x), main, t_next, state.length, q, state.watched)
