@@ -17,9 +17,12 @@ from bilearn.hypergradient import (
     FiniteDifferences,
     HypergradientEstimator,
     ImplicitHypergradient,
+    Neumann,
     OneStep,
     TangentHypergradient,
     Unrolled,
+    ValueFunctionPenalty,
+    ZerothOrder,
 )
 from bilearn.interop import PriorRegularizer
 from bilearn.linear_systems import ConjugateGradient, Minres
@@ -33,14 +36,20 @@ from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, sampling_e
 from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
 from bilearn.regularizers import (
+    AbsoluteResponse,
     CubicAbsolute,
     DirectionalTV,
+    FieldsOfExperts,
+    LogCoshResponse,
     Regularizer,
+    ResponsePotential,
     SmoothedTV,
+    SplineResponse,
     SquaredH1,
     Sum,
     Tikhonov,
     WaveletSparsity,
+    random_filters,
 )
 from bilearn.upper import (
     DFOLS,
@@ -178,6 +187,13 @@ def directional_tv(**options: object) -> DirectionalTV:
     """Directional TV of images shaped COLOR with mild constants, overridden by ``options``."""
     values: dict[str, object] = {"alpha": 0.05, "xi": 0.3, "nu": 0.2, "eta": 0.3, **options}
     return DirectionalTV(rand(COLOR[1:], 13), **values)  # type: ignore[arg-type]
+
+
+def experts(potential: ResponsePotential | None = None, **options: object) -> FieldsOfExperts:
+    """Two 2 x 2 filters of weight 0.1 unless said otherwise."""
+    values: dict[str, object] = {"weights": 0.1, **options}
+    start = random_filters(2, 2, torch.Generator().manual_seed(14))
+    return FieldsOfExperts(start, potential=potential, **values)  # type: ignore[arg-type]
 
 
 def alpha_map(shape: tuple[int, ...]) -> Tensor:
@@ -318,6 +334,17 @@ ENERGIES: list[EnergyCase] = [
         "ls-directional_tv_cubic", variational(LeastSquares, lambda: directional_tv(potential=CubicAbsolute())), COLOR
     ),
     EnergyCase("ls-tv_volume", variational(LeastSquares, lambda: tv(axes=3)), (1, 3, 4, 3)),
+    # filters
+    EnergyCase("ls-experts_student", variational(LeastSquares, experts), grid=True),
+    EnergyCase("ls-experts_student_nonconvex", variational(LeastSquares, lambda: experts(weights=8.0)), convex=False),
+    EnergyCase("ls-experts_log_cosh", variational(LeastSquares, lambda: experts(LogCoshResponse())), COLOR),
+    EnergyCase("ls-blur-experts_absolute", variational(LeastSquares, lambda: experts(AbsoluteResponse(2, 0.2)), blur)),
+    EnergyCase(
+        "ls-experts_spline",
+        variational(LeastSquares, lambda: experts(SplineResponse(2, 4, bounds=(-0.2, 2.0), degree=2))),
+        grid=True,
+    ),
+    EnergyCase("ls-experts_linear_spline", variational(LeastSquares, lambda: experts(SplineResponse(2, 4)))),
     # signals: plain (B, n) and with channels (B, C, n)
     EnergyCase("ls-tv_signal", variational(LeastSquares, lambda: tv(axes=1)), SIGNAL, grid=True),
     EnergyCase("ls-tv_signal_channels", variational(LeastSquares, lambda: tv(axes=1)), (2, *SIGNAL)),
@@ -390,7 +417,7 @@ class EstimatorCase:
         make: builds it.
         needs_smoothness: whether it runs only where L is known.
         few: whether it runs only on a handful of parameters.
-        uses_solver: whether the lower-level solver matters to it.
+        uses_solver: whether the grid tries it with every lower-level solver, not with the default one only.
         adapts: whether it works to a requested accuracy; the others ignore it.
         exact: whether it agrees with central differences; the others are biased by design.
     """
@@ -417,6 +444,17 @@ ESTIMATORS: list[EstimatorCase] = [
         "unrolled_truncated", lambda: Unrolled(steps=200, truncate=120), True, uses_solver=False, adapts=False
     ),
     EstimatorCase("one_step", lambda: OneStep(), needs_smoothness=True, exact=False),
+    EstimatorCase("neumann", lambda: Neumann(terms=6), needs_smoothness=True, uses_solver=False, exact=False),
+    EstimatorCase(
+        "value_function_penalty", lambda: ValueFunctionPenalty(), uses_solver=False, adapts=False, exact=False
+    ),
+    EstimatorCase(
+        "zeroth_order",
+        lambda: ZerothOrder(directions=1, distribution="sphere"),
+        uses_solver=False,
+        adapts=False,
+        exact=False,
+    ),
 ]
 
 OPTIMIZERS: list[UpperOptimizer] = [

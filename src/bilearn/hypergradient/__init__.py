@@ -5,9 +5,12 @@ from bilearn.hypergradient.argmin_layer import argmin_layer
 from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator, missed_accuracy
 from bilearn.hypergradient.finite_differences import FiniteDifferences
 from bilearn.hypergradient.implicit import ImplicitHypergradient
+from bilearn.hypergradient.neumann import Neumann
 from bilearn.hypergradient.one_step import OneStep
 from bilearn.hypergradient.tangent import TangentHypergradient
 from bilearn.hypergradient.unrolled import Unrolled
+from bilearn.hypergradient.value_function_penalty import ValueFunctionPenalty
+from bilearn.hypergradient.zeroth_order import ZerothOrder
 
 __all__ = [
     "AdaptiveEstimator",
@@ -16,9 +19,12 @@ __all__ = [
     "Hypergradient",
     "HypergradientEstimator",
     "ImplicitHypergradient",
+    "Neumann",
     "OneStep",
     "TangentHypergradient",
     "Unrolled",
+    "ValueFunctionPenalty",
+    "ZerothOrder",
     "argmin_layer",
     "missed_accuracy",
 ]

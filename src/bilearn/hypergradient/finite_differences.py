@@ -10,12 +10,12 @@ from torch import Tensor
 
 from bilearn import _batch
 from bilearn.energy import Energy
+from bilearn.hypergradient.differences import central_slopes
 from bilearn.hypergradient.estimator import UNKNOWN_BOUND, Hypergradient, HypergradientEstimator
-from bilearn.hypergradient.lower_stage import LowerStage, loss_interval
+from bilearn.hypergradient.lower_stage import loss_interval
 from bilearn.losses import UpperLoss
 from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
-from bilearn.solution import Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,29 +56,10 @@ class FiniteDifferences(HypergradientEstimator):
     ) -> Hypergradient:
         """2 P + 1 solves from the same start, so that their errors cancel as far as they are smooth."""
         vector = ParameterVector(energy) if parameters is None else parameters
-        theta, cost = vector.get(), Cost()
-        with torch.no_grad():
-            start = energy.start(y) if x0 is None else x0
-            stage = LowerStage.of(energy, y, solver, start)
-            center = stage.solve(start, self.distance * stage.scale)
-            cost.add(center.cost)
-            slopes = []
-            try:
-                for p in range(len(vector)):
-                    ends = []
-                    for sign in (1.0, -1.0):
-                        moved = theta.clone()
-                        moved[p] += sign * self.step
-                        vector.set(moved)
-                        stage = LowerStage.of(energy, y, solver, start)
-                        solution = stage.solve(center.x, self.distance * stage.scale)
-                        cost.add(solution.cost)
-                        ends.append(loss(solution.x, target))
-                    slopes.append((ends[0] - ends[1]).double().sum() / (2 * self.step))
-            finally:
-                vector.set(theta)
-            losses, low, high = loss_interval(loss, center, target)
-            gradient = torch.stack(slopes).to(vector.device, vector.dtype)
+        axes = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
+        found = central_slopes(energy, loss, y, target, vector, solver, x0, axes, self.step, self.distance)
+        gradient = found.along
+        losses, low, high = loss_interval(loss, found.center, target)
         message = ""
         if _batch.size(y) and not bool(torch.isfinite(gradient).all()):
             message = "a non-finite value appeared"
@@ -87,4 +68,6 @@ class FiniteDifferences(HypergradientEstimator):
                 f"the requested gradient accuracy {accuracy:.3g} cannot be certified: the truncation error of the "
                 "differences is unknown"
             )
-        return Hypergradient(losses, low, high, gradient, UNKNOWN_BOUND, False, center, None, None, message, cost)
+        return Hypergradient(
+            losses, low, high, gradient, UNKNOWN_BOUND, False, found.center, None, None, message, found.cost
+        )
