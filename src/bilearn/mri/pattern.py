@@ -1,4 +1,8 @@
-"""Sampling patterns: learnable modules that say to which degree every point of k-space is sampled."""
+"""Sampling patterns: learnable modules that say to which degree every point of k-space is sampled.
+
+Here are the contract, :class:`Pattern`, and patterns whose learned numbers are degrees of sampling themselves;
+:mod:`bilearn.mri.patterns` holds the others. A pattern has no axis for samples: all images and slices share it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ class Pattern(nn.Module):
       about as much memory as s itself;
     * may write ``row_norms``, from which every certificate of the data term follows (it must then hold at the present
       theta). Without it hypergradients are still exact, but their error bounds are infinite;
-    * may write ``scaled_norm`` where more is known of J than the norms of its rows.
+    * may write ``scaled_norm`` where more is known of J than the norms of its rows;
+    * may write ``without`` and ``tied``, with which a fixed center and symmetry remove the numbers they make superfluous.
     """
 
     def forward(self) -> Tensor:
@@ -36,7 +41,98 @@ class Pattern(nn.Module):
         Args:
             size: (B, *grid) nonnegative.
         """
-        return _batch.norm(_product(size, self.row_norms()))
+        return _batch.norm(finite_product(size, self.row_norms()))
+
+    def without(self, center: Tensor) -> Pattern:
+        """A pattern equal to this one off ``center``, without the learned numbers that act on ``center`` only.
+
+        Args:
+            center: (H, W) or (n,), boolean.
+
+        Returns:
+            This pattern, unless it knows which numbers these are.
+        """
+        return self
+
+    def tied(self) -> Pattern:
+        """A pattern with s(k) = s(-k) where this kind of pattern can be made so by sharing numbers, else this pattern."""
+        return self
+
+
+class GroupedPattern(Pattern):
+    """Degrees that each govern a group of points of k-space: lines, symmetric pairs, spokes; a partition.
+
+    s is linear in the degrees, so an exact number of samples can be asked for.
+
+    Args:
+        degrees: (U,) start.
+        groups: (H, W) or (n,) integers: which degree governs a point; -1 where s = 1 whatever is learned.
+        bounds: lower and upper bound of every degree.
+        learn: whether the pattern is learned.
+        dtype: dtype of the parameter.
+
+    Raises:
+        ValueError: if a value is outside the bounds, or the groups do not fit the degrees.
+    """
+
+    degrees: Tensor
+    groups: Tensor
+
+    def __init__(
+        self,
+        degrees: Tensor,
+        groups: Tensor,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        learn: bool = True,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        _check_groups(degrees, groups)
+        _register(self, degrees, bounds, learn, dtype)
+        self.bounds = bounds
+        self.register_buffer("groups", groups.detach().clone())
+
+    def forward(self) -> Tensor:
+        """The degree of every point's group."""
+        return self._padded(1.0)[self.groups]
+
+    def row_norms(self) -> Tensor:
+        """1, or 0 where nothing is learned."""
+        return (self.groups >= 0).to(self.degrees.dtype) * float(is_learned(self, "degrees"))
+
+    def scaled_norm(self, size: Tensor) -> Tensor:
+        """Largest 2-norm of ``size`` over a group, exact: the rows of J' diag(size) have disjoint supports."""
+        squares = finite_product(size, self.row_norms().to(size.device)).square().flatten(1)
+        count = len(self.degrees)
+        slots = torch.where(self.groups < 0, count, self.groups).flatten()
+        return squares.new_zeros(len(squares), count + 1).index_add_(1, slots, squares).amax(1).sqrt()
+
+    def without(self, center: Tensor) -> GroupedPattern:
+        """Points of ``center`` leave their groups; groups that lose all their points are gone."""
+        return self._regrouped(torch.where(center.to(self.groups.device), -1, self.groups))
+
+    def tied(self) -> GroupedPattern:
+        """Groups that contain mirror images of each other are joined; their degree is the mean over their points."""
+        return self._regrouped(_joined(self.groups))
+
+    def _regrouped(self, groups: Tensor) -> GroupedPattern:
+        """The same degrees on other groups, averaged over points and numbered without gaps."""
+        inside = groups >= 0
+        if not bool(inside.any()):
+            raise ValueError("groups: found no point left to learn, expected at least one point outside of the center")
+        _, numbers = groups[inside].unique(return_inverse=True)
+        fresh = torch.full_like(groups, -1).masked_scatter(inside, numbers)
+        values = self._padded(1.0).detach()[self.groups][inside]
+        counts = torch.bincount(numbers)
+        degrees = values.new_zeros(len(counts)).index_add_(0, numbers, values) / counts
+        low, high = self.bounds
+        return GroupedPattern(
+            degrees.clamp(low, high), fresh, self.bounds, is_learned(self, "degrees"), self.degrees.dtype
+        )
+
+    def _padded(self, value: float) -> Tensor:
+        """The degrees and, last, the number that group -1 reads."""
+        return torch.cat((self.degrees, self.degrees.new_full((1,), value)))
 
 
 class FreePattern(Pattern):
@@ -62,9 +158,8 @@ class FreePattern(Pattern):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        if bounds[0] < 0:
-            raise ValueError(f"bounds: found lower {bounds[0]}, expected a number >= 0: a degree of sampling")
-        learnable(self, "degrees", degrees, Identity(bounds), learn, dtype)
+        _register(self, degrees, bounds, learn, dtype)
+        self.bounds = bounds
 
     def forward(self) -> Tensor:
         """A copy of the degrees."""
@@ -76,9 +171,59 @@ class FreePattern(Pattern):
 
     def scaled_norm(self, size: Tensor) -> Tensor:
         """Largest entry of ``size``, exact: J is the identity."""
-        return _batch.max_abs(_product(size, self.row_norms()))
+        return _batch.max_abs(finite_product(size, self.row_norms()))
+
+    def without(self, center: Tensor) -> GroupedPattern:
+        """Degrees for the points off ``center``."""
+        return self._grouped().without(center)
+
+    def tied(self) -> GroupedPattern:
+        """A degree for every pair k, -k."""
+        return self._grouped().tied()
+
+    def _grouped(self) -> GroupedPattern:
+        degrees = self.degrees.detach()
+        groups = torch.arange(degrees.numel(), device=degrees.device).reshape(degrees.shape)
+        return GroupedPattern(degrees.flatten(), groups, self.bounds, is_learned(self, "degrees"), degrees.dtype)
 
 
-def _product(size: Tensor, norms: Tensor) -> Tensor:
+def mirrored(grid: Tensor, axes: int | None = None) -> Tensor:
+    """The value at -k for every k, over the last ``axes`` axes (all if None); the zero frequency stays."""
+    last = tuple(range(-(grid.ndim if axes is None else axes), 0))
+    return grid.flip(last).roll([1] * len(last), last)
+
+
+def _register(module: nn.Module, degrees: Tensor, bounds: tuple[float, float], learn: bool, dtype: torch.dtype) -> None:
+    if bounds[0] < 0:
+        raise ValueError(f"bounds: found lower {bounds[0]}, expected a number >= 0: a degree of sampling")
+    learnable(module, "degrees", degrees, Identity(bounds), learn, dtype)
+
+
+def _check_groups(degrees: Tensor, groups: Tensor) -> None:
+    if degrees.ndim != 1 or groups.dtype != torch.int64 or groups.ndim not in (1, 2):
+        raise ValueError(
+            f"degrees, groups: found shape {tuple(degrees.shape)} and {groups.dtype} of shape {tuple(groups.shape)}, "
+            "expected (U,) and int64 of shape (n,) or (H, W)"
+        )
+    used = groups[groups >= 0].unique()
+    if int(groups.min()) < -1 or used.tolist() != list(range(len(degrees))):
+        raise ValueError(
+            f"groups: found {len(used)} different groups from {int(groups.min())} to {int(groups.max())}, expected every "
+            f"number from 0 to {len(degrees) - 1}, one for each degree, and -1 for points that are always sampled"
+        )
+
+
+def _joined(groups: Tensor) -> Tensor:
+    """Groups united with those of their mirror images; a group that meets -1 becomes -1."""
+    own, other = groups.flatten() + 1, mirrored(groups).flatten() + 1
+    labels = torch.arange(int(own.max()) + 1, device=groups.device)
+    while True:
+        lowest = labels.scatter_reduce(0, own, labels[other], "amin")
+        if torch.equal(lowest, labels):
+            return labels[groups + 1] - 1
+        labels = lowest
+
+
+def finite_product(size: Tensor, norms: Tensor) -> Tensor:
     """Size times norms, zero where the size is zero even if the norm is infinite."""
     return torch.where(size > 0, size * norms.to(size.dtype), 0.0)
