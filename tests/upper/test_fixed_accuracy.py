@@ -9,7 +9,7 @@ from bilearn.hypergradient import ImplicitHypergradient
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.problems import one_parameter
 from bilearn.reduced_objective import ReducedObjective
-from bilearn.upper import MAID, FixedAccuracy, GaussNewton, UpperStatus, run
+from bilearn.upper import MAID, DynamicDFO, FixedAccuracy, GaussNewton, UpperStatus, run
 
 START = torch.tensor([0.3], dtype=torch.float64)
 
@@ -111,3 +111,10 @@ def test_options_are_checked(objective: ReducedObjective) -> None:
             FixedAccuracy(objective, **options)
     with pytest.raises(ValueError, match="loosest"):
         FixedAccuracy(objective, distance=1e-2, residual=2.0)
+
+
+def test_derivative_free_methods_run_on_trusted_numbers(objective: ReducedObjective) -> None:
+    view = FixedAccuracy(objective, distance=1e-6, trusted=True)
+    state = run(DynamicDFO(), view, START, max_steps=40)
+    assert state.status in (UpperStatus.SMALL_STEP, UpperStatus.SMALL_DECREASE)
+    assert objective.value(state.best.theta, 1e-6).value <= 1.001 * one_parameter().optimum

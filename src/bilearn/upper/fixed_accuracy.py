@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bilearn.energy import Energy
@@ -104,8 +105,14 @@ class FixedAccuracy(ReducedObjective):
         honest = super()._record(replace(evaluation, accuracy=None))
         if not self._trusted:
             return honest
+        bounds = honest.residual_bounds
         return replace(
-            honest, lower=-math.inf, upper=math.inf, gradient_bound=math.inf, residual_bounds=None, certified=False
+            honest,
+            lower=-math.inf,
+            upper=math.inf,
+            gradient_bound=math.inf,
+            residual_bounds=None if bounds is None else torch.full_like(bounds, math.inf),
+            certified=False,
         )
 
 
