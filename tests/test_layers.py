@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("api", "sampling"),
     ("experiment", "recipes"),
     ("report",),
-    ("experiments",),
+    ("experiments", "sampling_study"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

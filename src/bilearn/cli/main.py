@@ -15,6 +15,7 @@ from bilearn.cli.recipes import recipes
 from bilearn.cli.reconstruct import reconstruct
 from bilearn.cli.report import report
 from bilearn.cli.resume import resume
+from bilearn.cli.sample import sample
 
 EPILOG = """\
 [bold]Examples[/bold]
@@ -26,6 +27,8 @@ EPILOG = """\
   bilearn learn my.toml --set noise.sigma=0.2    run your own
 
   bilearn reconstruct runs/my-001 noisy/*.png    use the learned model
+
+  bilearn sample learn --rate 0.25 --size 64     learn an MRI sampling mask
 
   bilearn experiment list                        published comparisons to run again
 
@@ -60,6 +63,7 @@ def _root(
 
 for command in (learn, reconstruct, evaluate, compare, report, resume, recipes):
     app.command(name=command.__name__)(report_errors(command))
+app.add_typer(sample, name="sample")
 app.add_typer(experiment, name="experiment")
 
 

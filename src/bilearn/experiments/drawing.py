@@ -30,15 +30,30 @@ def draw(directory: str | Path) -> Path:
     """
     path = Path(directory)
     results = Results.read(path)
-    sections = experiment_class(results.experiment).sections(results)
+    kind = experiment_class(results.experiment)
+    return write_page(path, results, kind.purpose, kind.sections(results))
+
+
+def write_page(directory: Path, results: Results, purpose: str, sections: Sequence[Section]) -> Path:
+    """Write the figures and ``report.html`` of records.
+
+    Args:
+        directory: where.
+        results: the records, for header and setup.
+        purpose: a sentence below the title.
+        sections: what is shown of them.
+
+    Returns:
+        Path of the page.
+    """
     for part in sections:
         for content in part.contents:
             for name, picture in content.png().items():
-                with replacing(path / f"{name}.png") as file:
+                with replacing(directory / f"{name}.png") as file:
                     file.write(picture)
-    with replacing(path / REPORT) as file:
-        file.write(_page(results, sections).encode())
-    return path / REPORT
+    with replacing(directory / REPORT) as file:
+        file.write(_page(results, purpose, sections).encode())
+    return directory / REPORT
 
 
 def show(directory: str | Path, console: Console) -> None:
@@ -54,12 +69,11 @@ def show(directory: str | Path, console: Console) -> None:
             content.show(console)
 
 
-def _page(results: Results, sections: Sequence[Section]) -> str:
-    kind = experiment_class(results.experiment)
+def _page(results: Results, purpose: str, sections: Sequence[Section]) -> str:
     links = [tag("a", s.title, href=f"#{s.identifier}") for s in sections] + [tag("a", "Setup", href="#setup")]
     empty = tag("p", "Nothing was recorded for this section yet.", class_="empty")
     body = join(
-        _header(results, kind.purpose),
+        _header(results, purpose),
         [
             section(s.identifier, s.title, s.text, [c.markup() for c in s.contents] if s.contents else empty)
             for s in sections

@@ -1,0 +1,143 @@
+"""The masks that learned ones are compared with, by short name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilearn.mri.masks import BASELINES, GreedyBaseline, MaskBaseline, MaskScore, Unit, low_pass
+from bilearn.sampling_study.reconstruction import TunedMask, reconstruct, tuned_mask
+from bilearn.sampling_study.setup import Pairs, StudySetup
+
+GREEDY = "greedy"
+
+
+def short_name(name: str) -> str:
+    """Lower case, words joined by dashes: "variable density, Gaussian" is ``variable-density-gaussian``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+TITLES: dict[str, str] = {**{short_name(row.name): row.name for row in BASELINES}, GREEDY: "greedy, stochastic"}
+"""Names of all baselines by short name."""
+
+
+def baseline_names(unit: Unit) -> tuple[str, ...]:
+    """Short names of the baselines that can sample points, rows or columns."""
+    return (*(short_name(row.name) for row in BASELINES if unit in row.units), GREEDY)
+
+
+def chosen_names(names: Sequence[str], unit: Unit) -> tuple[str, ...]:
+    """The short names that were asked for; ``all`` stands for every baseline.
+
+    Raises:
+        ValueError: for a name that is not known, or cannot sample these units.
+    """
+    known = baseline_names(unit)
+    wanted = known if "all" in names else tuple(dict.fromkeys(names))
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(
+            f"baselines: found {', '.join(unknown)}, expected all, or some of {', '.join(known)} for {unit}"
+        )
+    return wanted
+
+
+@dataclass(frozen=True)
+class GreedyOptions:
+    """How much the greedy search with the reconstructor in the loop may cost.
+
+    Attributes:
+        batch: random candidates scored in a step; 0 scores all (the full greedy search).
+        images: random training images in a step; 0 uses all.
+        steps: most steps; several cells are added in each where there are more cells to choose.
+    """
+
+    batch: int = 24
+    images: int = 2
+    steps: int = 64
+
+
+def drawn(name: str, setup: StudySetup, training: Pairs, count: int, seed: int, greedy: GreedyOptions) -> Tensor:
+    """One mask (H, W) of a baseline with exactly ``count`` samples.
+
+    Raises:
+        ValueError: for an unknown name, or an impossible count.
+    """
+    chosen_names([name], setup.pattern)
+    row: MaskBaseline
+    if name == GREEDY:
+        row = _greedy(setup, training, count, greedy)
+    else:
+        row = next(r for r in BASELINES if short_name(r.name) == name)
+    return row.draw(setup.shape, count, seed, training.truth, setup.pattern)
+
+
+def best_of(
+    name: str,
+    setup: StudySetup,
+    training: Pairs,
+    count: int,
+    draws: int,
+    greedy: GreedyOptions,
+    progress: Callable[[], None] | None = None,
+) -> TunedMask:
+    """The mask with the smallest tuned training loss of several random draws; a rule without chance is drawn once.
+
+    Args:
+        name: short name of the baseline.
+        setup: the study.
+        training: pairs that alpha is tuned on, and that the draw is chosen by.
+        count: samples of the mask.
+        draws: number of seeds, from the setup's on; the greedy search is run once.
+        greedy: cost of the greedy search.
+        progress: called after every draw.
+
+    Raises:
+        ValueError: for an unknown name, or an impossible count.
+    """
+    found: list[TunedMask] = []
+    for k in range(1 if name == GREEDY else draws):
+        mask = drawn(name, setup, training, count, setup.seed + k, greedy)
+        if any(torch.equal(mask, other.mask) for other in found):
+            break
+        found.append(tuned_mask(mask, setup, training))
+        if progress is not None:
+            progress()
+    return min(found, key=lambda tuned: tuned.loss.value)
+
+
+def _greedy(setup: StudySetup, training: Pairs, count: int, options: GreedyOptions) -> MaskBaseline:
+    """Greedy search by the training loss, alpha tuned for the low-pass mask of that count."""
+    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.pattern), setup, training).weight
+    row = GreedyBaseline(TITLES[GREEDY], lambda images: _Score(setup, training, weight))
+    start = int(row.start_share * count)
+    cells = max(1, (count - start) // (setup.size if setup.pattern != "points" else 1))
+    return GreedyBaseline(
+        row.name,
+        row.score,
+        batch=options.batch or None,
+        image_batch=min(options.images, len(training)) or None,
+        per_step=-(-cells // options.steps),
+    )
+
+
+class _Score(MaskScore):
+    """Minus the squared error of reconstructions at a fixed weight, warm-started from mask to mask."""
+
+    def __init__(self, setup: StudySetup, training: Pairs, weight: float) -> None:
+        self._setup, self._training, self._weight = setup, training, weight
+        self._warm = torch.zeros_like(training.truth)
+
+    def __call__(self, masks: Tensor, images: Tensor) -> Tensor:
+        """(K,) scores."""
+        truth, kspace = self._training.truth[images], self._training.kspace[images]
+        scores = []
+        for mask in masks:
+            x = reconstruct(self._setup.energy(mask, self._weight), kspace, self._warm[images])
+            self._warm[images] = x
+            scores.append(-float((x - truth).square().mean()))
+        return torch.tensor(scores, dtype=torch.float64)
