@@ -21,7 +21,9 @@ N = 8
 
 
 class Rows(Pattern):
-    """A degree for each row, and two rows that are always sampled."""
+    """A degree for each row, and rows that are always sampled."""
+
+    rows: Tensor
 
     def __init__(self, rows: int, columns: int, fixed: int = 0) -> None:
         super().__init__()
@@ -41,6 +43,8 @@ class Rows(Pattern):
 class Pairs(Pattern):
     """Points of a signal that are sampled together with their mirror image."""
 
+    side: Tensor
+
     def __init__(self, n: int) -> None:
         super().__init__()
         self.n = n
@@ -52,6 +56,8 @@ class Pairs(Pattern):
 
 class Products(Pattern):
     """Not a sum over what is learned."""
+
+    sides: Tensor
 
     def __init__(self) -> None:
         super().__init__()

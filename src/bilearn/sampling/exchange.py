@@ -33,6 +33,9 @@ from bilearn.reduced_objective import ReducedObjective
 from bilearn.sampling.penalty import SamplingPenalty
 from bilearn.sampling.problem import SamplingProblem, pattern_range
 
+VALUE_ACCURACY = 1e-4
+"""Accuracy of compared and recorded values, relative to themselves."""
+
 _LEAST_ROOM = 1e-3
 
 
@@ -138,31 +141,31 @@ def _to_units(problem: SamplingProblem, parameters: ParameterVector, grid: Tenso
 
 
 def first_that_helps(
-    objective: ReducedObjective, current: Evaluation, candidates: Tensor, trial: Tensor, smallest: int = 1
+    objective: ReducedObjective, current: Evaluation, candidates: Tensor, trial: Tensor, singles: int = 8
 ) -> Evaluation | None:
-    """The first of halved sets of exchanges that lowers F, proved by certified values; None if none does.
+    """The first set of exchanges that lowers F, proved by certified values; None if none does.
 
-    1. Move the entries ``candidates`` of theta to those of ``trial``.
-    2. Keep it if the upper end of F's interval is below the lower end at ``current``; else go on with the first half of
-       the candidates, down to ``smallest`` of them.
+    1. Move the entries ``candidates`` of theta to those of ``trial``: all of them, the first half, and so on down to the
+       first one; then the next ones, one at a time.
+    2. Keep the first set for which the upper end of F's interval is below the lower end at ``current``.
 
     Args:
         objective: the objective.
         current: evaluation to improve on.
         candidates: (k,) positions in theta, the most promising first; for exchanges (k, 2).
         trial: (P,) values to move to.
-        smallest: size of the last set.
+        singles: number of candidates that are tried one at a time.
     """
     count = candidates.shape[0]
-    while count >= smallest:
+    sets = []
+    while count > 1:
+        sets.append(candidates[:count])
+        count //= 2
+    sets += [candidates[k : k + 1] for k in range(min(singles, candidates.shape[0]))]
+    for chosen in sets:
         moved = current.theta.clone()
-        chosen = candidates[:count].reshape(-1)
-        moved[chosen] = trial[chosen]
-        accuracy = 1e-4 * abs(current.value)
-        found = objective.value(moved, accuracy)
+        moved[chosen.reshape(-1)] = trial[chosen.reshape(-1)]
+        found = objective.value(moved, VALUE_ACCURACY * abs(current.value))
         if found.upper < current.lower:
             return found
-        if count == 1:
-            break
-        count //= 2
     return None

@@ -31,6 +31,8 @@ from bilearn.variational import VariationalEnergy
 
 PENALIZED_STARTS = (Start(0.5), Start(0.7))
 BUDGET_STARTS = (Start(0.5), Start(0.5, spectrum=0.5))
+PENALIZED_OPTIMIZER = ProjectedLBFGS(relative_tolerance=1e-3, decrease_tolerance=1e-7)
+BUDGET_OPTIMIZER = ProjectedLBFGS(relative_tolerance=1e-5, decrease_tolerance=1e-6)
 
 
 def learn_sampling(
@@ -77,7 +79,8 @@ def learn_sampling(
         rate: part of k-space to sample, in (0, 1]; patterns of lines take the nearest number of lines.
         count: points of k-space to sample.
         starts: starts; degrees 0.5 and 0.7 with a penalty, uniform and half the training spectrum's mask with a budget.
-        optimizer: upper-level method; one that ends at a thousandth of the first projected gradient if None.
+        optimizer: upper-level method. If None, one that ends where the projected gradient and its certified error are below
+            1e-3 of the first one (1e-5 with a budget, whose start is farther away).
         continuation: to zeros and ones, with a budget.
         solver: lower-level method.
         estimator: of hypergradients; with ``ImplicitHypergradient(error="estimate")`` nothing is called certified.
@@ -107,7 +110,8 @@ def learn_sampling(
     points = None if units is None else units.points(rate, count)
     chosen = (PENALIZED_STARTS if units is None else BUDGET_STARTS) if starts is None else tuple(starts)
     _check_starts(chosen)
-    method = ProjectedLBFGS(relative_tolerance=1e-3, decrease_tolerance=1e-7) if optimizer is None else optimizer
+    usual = PENALIZED_OPTIMIZER if units is None else BUDGET_OPTIMIZER
+    method = usual if optimizer is None else optimizer
     path = None if directory is None else Path(directory)
     stages = Stages(path, seconds, checkpoint_every, callbacks)
 

@@ -10,15 +10,13 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.reduced_objective import ReducedObjective
+from bilearn.sampling.exchange import VALUE_ACCURACY
 from bilearn.sampling.problem import SamplingProblem, pattern_range
 from bilearn.sampling.quality import magnitude_quality
 from bilearn.sampling.records import Attempt, Snapshot
 from bilearn.sampling.stage import Stages
 from bilearn.sampling.tune import tune
 from bilearn.solution import Cost
-
-VALUE_ACCURACY = 1e-4
-"""Accuracy of recorded values, relative to the loss."""
 
 _EXPLAINED = 0.1
 
@@ -125,7 +123,7 @@ class Trial:
 
 
 def sharp(objective: ReducedObjective, theta: Tensor) -> Evaluation:
-    """The value at theta to :data:`VALUE_ACCURACY` of itself."""
+    """The value at theta, accurate to :data:`bilearn.sampling.exchange.VALUE_ACCURACY` of itself."""
     first = objective.value(theta)
     return objective.value(theta, VALUE_ACCURACY * abs(first.value)) if first.value else first
 

@@ -1,0 +1,207 @@
+"""Learning sampling patterns: the example of Sherry et al. (2020), exact budgets, and larger images.
+
+    python benchmarks/mri_sampling.py example --sizes 32 64 128
+    python benchmarks/mri_sampling.py budget --sizes 32 --rates 0.1 0.2 0.3 0.4
+    python benchmarks/mri_sampling.py scale --size 192 --pairs 7 --threads 2
+    python benchmarks/mri_sampling.py scale --size 1024 --pairs 1 --threads 2
+
+``example``: the white square of the published notebook, noise 0.03 with ``torch.manual_seed(0)``, beta1 = beta2 = 0.1,
+eps = gamma = 1e-2, TV with its cubic smoothing; alpha alone from 1e-3 first, then degrees and alpha, then exchanges. One row
+per level of the objective and start: CPU seconds, gradients and Hessian products until then, the first stage included.
+``scale``: ellipses with smooth phase; steps until the projected gradient and its certified error are 1e-3 of the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from _common import machine, show
+from torch import Tensor
+
+from bilearn.callbacks import Callback, Progress
+from bilearn.lower import NewtonCG
+from bilearn.mri import FreePattern, sampling_energy
+from bilearn.regularizers import CubicAbsolute, SmoothedTV
+from bilearn.sampling import SamplingPenalty, SamplingProblem, Start, learn_sampling
+from bilearn.upper import ProjectedLBFGS, UpperStatus, run
+from bilearn.upper.projected_lbfgs import ProjectedLBFGSState
+from bilearn.variational import VariationalEnergy
+
+LEVELS = {32: (0.0030, 0.0023), 64: (0.0028, 0.0012), 128: (0.0017, 0.0007)}
+ALLOWED = {32: (5.0, 20.0), 64: (5.0, 40.0), 128: (25.0, 180.0)}
+STARTS = (0.5, 0.7, 0.3)
+
+
+def energy(n: int, alpha: float, gamma: float = 1e-2) -> VariationalEnergy:
+    pattern = FreePattern(torch.full((n, n), 0.5, dtype=torch.float64))
+    tv = SmoothedTV(
+        alpha,
+        1e-2,
+        gamma,
+        learn=("alpha",),
+        bounds={"alpha": (1e-5, 10.0)},
+        coupled=True,
+        direction="forward",
+        potential=CubicAbsolute(),
+    )
+    return sampling_energy(pattern, tv)
+
+
+def square(n: int) -> tuple[Tensor, Tensor]:
+    x = torch.zeros(1, 2, n, n, dtype=torch.float64)
+    x[:, 0, n // 4 : 3 * n // 4, n // 4 : 3 * n // 4] = 1
+    torch.manual_seed(0)
+    noise = 0.03 * torch.randn(n, n, 2, dtype=torch.float64)
+    clean = torch.fft.fft2(x[:, 0], norm="ortho")
+    return x, torch.stack((clean.real, clean.imag), 1) + noise.permute(2, 0, 1)
+
+
+def ellipses(n: int, pairs: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.linspace(-1, 1, n, dtype=torch.float64)
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    x = torch.zeros(pairs, 2, n, n, dtype=torch.float64)
+    for i in range(pairs):
+        image = torch.zeros(n, n, dtype=torch.float64)
+        for a, b, c, d, e in torch.rand(12, 5, generator=generator, dtype=torch.float64).tolist():
+            inside = ((u - 1.2 * (a - 0.5)) / (0.05 + 0.4 * c)) ** 2 + ((v - 1.2 * (b - 0.5)) / (0.05 + 0.4 * d)) ** 2
+            image += (inside < 1) * (e - 0.3)
+        image /= image.abs().max()
+        phase = 0.5 * torch.sin(2 * u + i) + 0.4 * v
+        x[i] = torch.stack((image * torch.cos(phase), image * torch.sin(phase)))
+    clean = torch.fft.fft2(torch.complex(x[:, 0], x[:, 1]), norm="ortho")
+    y = torch.stack((clean.real, clean.imag), 1)
+    return x, y + 0.02 * torch.randn(y.shape, generator=generator, dtype=torch.float64)
+
+
+@dataclass
+class Watch(Callback):
+    """CPU seconds and work when the penalized objective first passes a level, everything before that counted."""
+
+    levels: tuple[float, ...]
+    begin: float = field(default_factory=time.process_time)
+    passed: dict[float, list[str]] = field(default_factory=dict)
+    before: dict[str, int] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+
+    def step(self, progress: Progress) -> None:
+        cost = progress.rows[-1]["cost"] if progress.rows else self.last
+        if cost["gradients"] < self.last.get("gradients", 0):
+            for name, number in self.last.items():
+                self.before[name] = self.before.get(name, 0) + number
+        self.last = {name: int(cost[name]) for name in ("gradients", "hessian_products")}
+        if progress.best.penalty <= 0:
+            return
+        for level in self.levels:
+            if level not in self.passed and progress.best.value <= level:
+                total = {k: self.before.get(k, 0) + v for k, v in self.last.items()}
+                degrees = progress.best.theta[:-1]
+                self.passed[level] = [
+                    f"{time.process_time() - self.begin:.1f}",
+                    str(total["gradients"]),
+                    str(total["hessian_products"]),
+                    str(int((degrees > 0).sum())),
+                ]
+
+
+def example(sizes: list[int], threads: int) -> None:
+    rows = []
+    for n in sizes:
+        x, y = square(n)
+        for start in STARTS:
+            watch = Watch(LEVELS[n])
+            result = learn_sampling(energy(n, 1e-3), y, x, penalty=(0.1, 0.1), starts=[Start(start)], callbacks=[watch])
+            for level, allowed in zip(LEVELS[n], ALLOWED[n], strict=True):
+                rows.append(
+                    [f"{n}", f"{start}", f"{level}", f"{allowed:g}", *watch.passed.get(level, ["never", "", "", ""])]
+                )
+            a = result.attempt
+            last = min((m for m in a.snapshots if m.name in ("relaxed", "returned")), key=lambda m: m.value)
+            rows.append(
+                [
+                    f"{n}",
+                    f"{start}",
+                    f"end: {last.value:.6f}",
+                    "",
+                    f"{a.seconds:.1f}",
+                    f"{a.cost['gradients']:.0f}",
+                    f"{a.cost['hessian_products']:.0f}",
+                    f"{last.samples}",
+                ]
+            )
+    columns = ["pixels", "start", "objective", "asked CPU s", "CPU s", "gradients", "Hessian products", "samples > 0"]
+    show(f"Sherry et al. 2020 example, {machine(threads)}", columns, rows)
+
+
+def budget(sizes: list[int], rates: list[float], threads: int) -> None:
+    rows = []
+    for n in sizes:
+        x, y = square(n)
+        for rate in rates:
+            result = learn_sampling(energy(n, 1e-3), y, x, rate=rate)
+            for a in result.attempts:
+                mark = "*" if a.name == result.best else ""
+                psnr = [f"{a.at(name).psnr:.2f}" for name in ("relaxed", "binary", "rounded", "tuned")]
+                seconds = f"{a.seconds:.1f}"
+                rows.append(
+                    [f"{n}", f"{rate}", a.name + mark, f"{a.last.samples}", *psnr, f"{a.last.psnr:.2f}", seconds]
+                )
+    columns = ["pixels", "rate", "start", "samples", "relaxed dB", "binary", "rounded", "tuned", "exchanged", "CPU s"]
+    show(f"Exact budgets, PSNR, {machine(threads)}", columns, rows)
+
+
+def scale(n: int, pairs: int, steps: int, threads: int) -> None:
+    x, y = ellipses(n, pairs)
+    problem = SamplingProblem(energy(n, 5e-3), y, x, NewtonCG())
+    objective = problem.objective(SamplingPenalty(0.002, 0.002), pattern=True)
+    method = ProjectedLBFGS(relative_tolerance=1e-3, decrease_tolerance=1e-8)
+    begin, wall, rows = time.process_time(), time.perf_counter(), []
+
+    def watch(state: ProjectedLBFGSState) -> UpperStatus | None:
+        ratio = method.slope(objective.parameters, state.current) / state.initial_slope
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        row = [
+            str(state.iteration),
+            f"{time.process_time() - begin:.0f}",
+            f"{time.perf_counter() - wall:.0f}",
+            f"{state.current.value:.6g}",
+            f"{ratio:.2e}",
+            f"{state.current.gradient_bound / state.initial_slope:.1e}",
+            str(objective.cost.hessian_products),
+            f"{memory:.2f}",
+        ]
+        rows.append(row)
+        print(*row, flush=True)
+        return None
+
+    final = run(method, objective, max_steps=steps, callback=watch)
+    columns = ["step", "CPU s", "wall s", "objective", "gradient / first", "its bound", "Hessian products", "GB"]
+    show(f"{n} x {n}, {pairs} pairs, {final.status.value}, {machine(threads)}", columns, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("example", "budget", "scale"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.25])
+    parser.add_argument("--size", type=int, default=192)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    parts: dict[str, Callable[[], None]] = {
+        "example": lambda: example(options.sizes, options.threads),
+        "budget": lambda: budget(options.sizes, options.rates, options.threads),
+        "scale": lambda: scale(options.size, options.pairs, options.steps, options.threads),
+    }
+    parts[options.part]()
+
+
+if __name__ == "__main__":
+    main()
