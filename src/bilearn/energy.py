@@ -65,11 +65,17 @@ class Energy(nn.Module):
     """h(x; theta, y), one number per sample. theta is every learnable parameter of the module.
 
     What an author must write: ``forward``. What an author may write, because autograd or an 'unknown' stands in:
-    ``grad``, ``hessian``, ``newton_model``, ``curvature``, ``start``, ``rounding``, ``hessian_variation``, ``cross_variation``,
-    ``column_variation``, ``cross_norm``.
+    ``grad``, ``value_and_grad``, ``hessian``, ``newton_model``, ``curvature``, ``start``, ``rounding``,
+    ``hessian_variation``, ``cross_variation``, ``column_variation``, ``cross_norm``.
 
     Shapes: x (B, ...), y (B, ...) of any other shape, result (B,). Sample i of the result depends on sample i only.
+
+    Attributes:
+        has_potential: whether ``grad`` is the gradient of ``forward``; False for fields such as x - T(x), which
+            :mod:`bilearn.fixed_points` defines and methods that need residuals only can solve.
     """
+
+    has_potential: bool = True
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Energy (B,) of each sample."""
@@ -84,6 +90,10 @@ class Energy(nn.Module):
                 self(point, y).sum(), point, create_graph=create_graph, materialize_grads=True
             )
         return gradient
+
+    def value_and_grad(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Energy (B,) and gradient in x; override it where they share work."""
+        return self(x, y), self.grad(x, y)
 
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """Second derivative in x at ``x``."""

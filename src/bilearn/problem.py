@@ -34,6 +34,12 @@ class LowerProblem:
         self.cost.gradients += _batch.size(x)
         return self.energy.grad(x, self.y)
 
+    def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """h(x), shape (B,), and its gradient."""
+        self.cost.values += _batch.size(x)
+        self.cost.gradients += _batch.size(x)
+        return self.energy.value_and_grad(x, self.y)
+
     def hessian(self, x: Tensor) -> Hessian:
         """Hessian of h at x; its products are counted by who takes them."""
         return self.energy.hessian(x, self.y)

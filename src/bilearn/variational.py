@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bilearn import _batch
 from bilearn._dense import LARGEST, dense_solver
@@ -44,6 +45,24 @@ class VariationalEnergy(Energy):
         """A' D'(A x, y) + R'(x)."""
         data = self.operator.A_adjoint(self.fidelity.grad(self.operator.A(x), y))
         return self.regularizer.add_grad(data, x)
+
+    def value_and_grad(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """As the two methods, with A x and what the regularizer shares computed once."""
+        z = self.operator.A(x)
+        value, gradient = self.regularizer.add_value_and_grad(self.operator.A_adjoint(self.fidelity.grad(z, y)), x)
+        return self.fidelity(z, y) + value, gradient
+
+    def cross_vjp(self, x: Tensor, y: Tensor, v: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+        """Derivative of <D'(A x, y), A v> + <R'(x), v>, in the forms that cost least."""
+        with torch.enable_grad():
+            point, direction = x.detach(), v.detach()
+            total = self.regularizer.directional(point, direction)
+            if any(p.requires_grad for part in (self.fidelity, self.operator) for p in part.parameters()):
+                slope = self.fidelity.grad(self.operator.A(point), y)
+                total = total + _batch.dot(slope, self.operator.A(direction)).sum()
+            if not total.requires_grad:
+                return tuple(torch.zeros_like(p) for p in parameters)
+            return torch.autograd.grad(total, list(parameters), materialize_grads=True)
 
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """A' diag(D'') A + R''(x)."""

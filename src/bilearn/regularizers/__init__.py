@@ -3,31 +3,52 @@
 from bilearn.regularizers.analysis import AnalysisOperator
 from bilearn.regularizers.differences import FiniteDifferences
 from bilearn.regularizers.directional import DirectionalDifferences, DirectionalTV
+from bilearn.regularizers.fields_of_experts import FieldsOfExperts
+from bilearn.regularizers.filter_regularizer import FilterRegularizer
+from bilearn.regularizers.filters import FilterBank, Filters, cosine_filters, random_filters
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
 from bilearn.regularizers.potentials import CubicAbsolute, Potential, Quadratic, SmoothedAbsolute
 from bilearn.regularizers.regularizer import Regularizer, Sum, TermHessian
+from bilearn.regularizers.response_potentials import (
+    AbsoluteResponse,
+    LogCoshResponse,
+    ResponsePotential,
+    StudentTResponse,
+)
 from bilearn.regularizers.smoothed_analysis import SmoothedAnalysis
+from bilearn.regularizers.splines import SplineResponse
 from bilearn.regularizers.tikhonov import Tikhonov
 from bilearn.regularizers.total_variation import SmoothedTV, SquaredH1
 from bilearn.regularizers.wavelets import PeriodicWavelets, WaveletSparsity
 
 __all__ = [
+    "AbsoluteResponse",
     "AnalysisOperator",
     "CubicAbsolute",
     "DirectionalDifferences",
     "DirectionalTV",
+    "FieldsOfExperts",
+    "FilterBank",
+    "FilterRegularizer",
+    "Filters",
     "FiniteDifferences",
+    "LogCoshResponse",
     "PeriodicWavelets",
     "Potential",
     "PotentialRegularizer",
     "Quadratic",
     "Regularizer",
+    "ResponsePotential",
     "SmoothedAbsolute",
     "SmoothedAnalysis",
     "SmoothedTV",
+    "SplineResponse",
     "SquaredH1",
+    "StudentTResponse",
     "Sum",
     "TermHessian",
     "Tikhonov",
     "WaveletSparsity",
+    "cosine_filters",
+    "random_filters",
 ]

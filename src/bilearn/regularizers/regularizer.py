@@ -86,6 +86,14 @@ class Regularizer(nn.Module):
         """out + grad R(x); may reuse the memory of ``out`` where grad mode is off."""
         return out + self.grad(x)
 
+    def add_value_and_grad(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """R(x) (B,) and out + grad R(x); may reuse the memory of ``out`` where grad mode is off."""
+        return self(x), self.add_grad(out, x)
+
+    def directional(self, x: Tensor, v: Tensor) -> Tensor:
+        """sum_i <grad R(x_i), v_i>, a scalar that is differentiable in the parameters in grad mode."""
+        return (self.grad(x) * v).sum()
+
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x."""
         return AutogradTermHessian(self, x)
@@ -213,6 +221,18 @@ class Sum(Regularizer):
     def add_grad(self, out: Tensor, x: Tensor) -> Tensor:
         """Adds every term in turn."""
         return reduce(lambda acc, t: t.add_grad(acc, x), self._each(), out)
+
+    def add_value_and_grad(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds every term in turn."""
+        values = []
+        for term in self._each():
+            value, out = term.add_value_and_grad(out, x)
+            values.append(value)
+        return reduce(torch.add, values), out
+
+    def directional(self, x: Tensor, v: Tensor) -> Tensor:
+        """Sum over the terms."""
+        return reduce(torch.add, [t.directional(x, v) for t in self._each()])
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Sum of the Hessians."""
