@@ -171,7 +171,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
                     return None, state
                 length *= _SHRINK[0]
                 continue
-            accuracy = 0.1 * self.gradient_accuracy * self.slope(parameters, current)
+            accuracy = 0.5 * self.gradient_accuracy * self.slope(parameters, current)
             trial = objective.hypergradient(point, accuracy)
             verdict = compare(
                 objective, current, trial, hoped, self.acceptance, self.value_accuracy, self.decrease_tolerance * scale
