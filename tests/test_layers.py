@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("problem",),
     ("linear_systems", "operators"),
     ("fidelities", "regularizers"),
-    ("variational",),
+    ("variational", "fixed_points"),
     ("mri",),
     ("lower",),
     ("losses", "penalties"),

@@ -2,6 +2,7 @@
 
 from bilearn.hypergradient.adaptive import AdaptiveEstimator
 from bilearn.hypergradient.argmin_layer import argmin_layer
+from bilearn.hypergradient.equilibrium import EquilibriumHypergradient, Unsymmetric
 from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator, missed_accuracy
 from bilearn.hypergradient.finite_differences import FiniteDifferences
 from bilearn.hypergradient.implicit import ImplicitHypergradient
@@ -15,6 +16,7 @@ from bilearn.hypergradient.zeroth_order import ZerothOrder
 __all__ = [
     "AdaptiveEstimator",
     "BoundParts",
+    "EquilibriumHypergradient",
     "FiniteDifferences",
     "Hypergradient",
     "HypergradientEstimator",
@@ -23,6 +25,7 @@ __all__ = [
     "OneStep",
     "TangentHypergradient",
     "Unrolled",
+    "Unsymmetric",
     "ValueFunctionPenalty",
     "ZerothOrder",
     "argmin_layer",

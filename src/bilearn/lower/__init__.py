@@ -1,5 +1,7 @@
 """Lower-level methods and the loop that runs and certifies them."""
 
+from bilearn.lower.anderson import Anderson
+from bilearn.lower.broyden import Broyden
 from bilearn.lower.closed_form import ClosedForm
 from bilearn.lower.default import default_solver, explain_default
 from bilearn.lower.gradient_descent import GradientDescent
@@ -11,6 +13,8 @@ from bilearn.lower.solver import LowerSolver
 
 __all__ = [
     "LBFGS",
+    "Anderson",
+    "Broyden",
     "ClosedForm",
     "GradientDescent",
     "LowerSolver",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bilearn.curvature import Curvature
 from bilearn.energy import Energy
+from bilearn.lower.anderson import Anderson
 from bilearn.lower.closed_form import ClosedForm, is_quadratic
 from bilearn.lower.lbfgs import LBFGS
 from bilearn.lower.nesterov import NesterovGradient
@@ -20,6 +21,7 @@ _MILD = 200.0
 def default_solver(energy: Energy, y: Tensor, curvature: Curvature | None = None) -> LowerSolver:
     """The method that fits what the energy declares; looks at the first sample's Hessian only.
 
+    0. No energy, a fixed-point map: :class:`Anderson`.
     1. Quadratic with a direct solve: :class:`ClosedForm`.
     2. Another energy with a direct solve: :class:`NewtonCG`.
     3. Well conditioned, L/mu <= 200: :class:`NesterovGradient`.
@@ -43,6 +45,8 @@ def explain_default(energy: Energy, y: Tensor) -> str:
 def _choose(energy: Energy, y: Tensor, known: Curvature | None) -> tuple[LowerSolver, str]:
     if y.shape[0] == 0:
         return LBFGS(), "there are no samples to solve"
+    if not energy.has_potential:
+        return Anderson(), "it is a fixed-point problem: there are residuals, but no energy"
     with torch.no_grad():
         first = y[:1].detach()
         curvature = energy.curvature(y) if known is None else known
@@ -53,7 +57,9 @@ def _choose(energy: Energy, y: Tensor, known: Curvature | None) -> tuple[LowerSo
             return NewtonCG(), "the Hessian offers a direct solve"
         mu, smoothness = curvature.strong_convexity.per_sample(y), curvature.smoothness.per_sample(y)
         if curvature.smoothness.known and bool((smoothness <= _MILD * mu).all()):
-            return NesterovGradient(steady=True), f"the energy is well conditioned (L/mu = {float((smoothness / mu).max()):.3g})"
+            return NesterovGradient(
+                steady=True
+            ), f"the energy is well conditioned (L/mu = {float((smoothness / mu).max()):.3g})"
         if hessian.preconditioner() is not None:
             return NewtonCG(), "the Hessian offers products and a preconditioner"
     if type(energy).hessian is not Energy.hessian:
