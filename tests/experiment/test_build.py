@@ -148,7 +148,14 @@ def test_losses_penalties_solvers_estimators_and_methods_are_those_asked_for():
         solver = build_solver(parse(PHANTOMS, f"solver.kind={kind}", "solver.max_steps=17").solver)
         assert (solver.name, solver.max_steps) == (name, 17)
     assert build_solver(parse(PHANTOMS).solver) is None
-    for kind, name in (("unrolled", "Unrolled"), ("one-step", "OneStep"), ("implicit", "ImplicitHypergradient")):
+    for kind, name in (
+        ("unrolled", "Unrolled"),
+        ("one-step", "OneStep"),
+        ("neumann", "Neumann"),
+        ("value-function-penalty", "ValueFunctionPenalty"),
+        ("zeroth-order", "ZerothOrder"),
+        ("implicit", "ImplicitHypergradient"),
+    ):
         config = parse(PHANTOMS, f"hypergradient.kind={kind}", "optimizer.kind=lbfgsb").hypergradient
         assert build_estimator(config).name == name
     experiment = build(parse(PHANTOMS, "loss.kind=ssim"))

@@ -29,7 +29,15 @@ from bilearn.experiment.optimizer_schema import (
     ScheduledGradientConfig,
 )
 from bilearn.experiment.run_schema import HypergradientConfig, SolverConfig
-from bilearn.hypergradient import HypergradientEstimator, ImplicitHypergradient, OneStep, Unrolled
+from bilearn.hypergradient import (
+    HypergradientEstimator,
+    ImplicitHypergradient,
+    Neumann,
+    OneStep,
+    Unrolled,
+    ValueFunctionPenalty,
+    ZerothOrder,
+)
 from bilearn.losses import SquaredError, UpperLoss
 from bilearn.lower import LBFGS, ClosedForm, GradientDescent, LowerSolver, NesterovGradient, NewtonCG
 from bilearn.parameters import ParameterVector
@@ -74,10 +82,16 @@ def build_solver(config: SolverConfig) -> LowerSolver | None:
     return solver if config.max_steps is None else replace(solver, max_steps=config.max_steps)
 
 
-def build_estimator(config: HypergradientConfig) -> HypergradientEstimator:
-    """The estimator of the hypergradient."""
+def build_estimator(config: HypergradientConfig, seed: int = 0) -> HypergradientEstimator:
+    """The estimator of the hypergradient; ``seed`` drives the random one."""
     if config.kind == "unrolled":
         return Unrolled(steps=config.steps, truncate=config.truncate)
+    if config.kind == "neumann":
+        return Neumann(terms=config.terms)
+    if config.kind == "value-function-penalty":
+        return ValueFunctionPenalty(penalty=config.penalty, two_sided=config.two_sided)
+    if config.kind == "zeroth-order":
+        return ZerothOrder(directions=config.directions, seed=seed)
     return OneStep() if config.kind == "one-step" else ImplicitHypergradient(error=config.error)
 
 

@@ -19,13 +19,24 @@ class SolverConfig(Section):
 class HypergradientConfig(Section):
     """How the gradient of the objective is computed."""
 
-    kind: Literal["implicit", "unrolled", "one-step"] = "implicit"
+    kind: Literal["implicit", "unrolled", "one-step", "neumann", "value-function-penalty", "zeroth-order"] = "implicit"
     error: Literal["rigorous", "estimate"] = Field(
         default="rigorous",
         description="implicit: a proved bound on the gradient's error, or an estimate, which costs less and is never certified",
     )
     steps: PositiveInt = Field(default=200, description="unrolled: lower-level steps")
     truncate: PositiveInt | None = Field(default=None, description="unrolled: steps differentiated; all if absent")
+    terms: PositiveInt = Field(default=20, description="neumann: terms of the series, each a Hessian product")
+    penalty: PositiveFloat = Field(
+        default=1e3, description="value-function-penalty: weight lambda of the lower level; the bias falls as 1/lambda"
+    )
+    two_sided: bool = Field(
+        default=False, description="value-function-penalty: one more solve, and a bias that falls as 1/lambda^2"
+    )
+    directions: PositiveInt = Field(
+        default=8,
+        description="zeroth-order: random directions, two solves each; as many as parameters make it exact up to smoothing",
+    )
 
 
 class RunConfig(Section):

@@ -82,7 +82,7 @@ def build(config: ExperimentConfig) -> Experiment:
             loss,
             build_penalty(config.penalty) if penalized else None,
             solver=solver,
-            estimator=build_estimator(config.hypergradient),
+            estimator=build_estimator(config.hypergradient, config.run.seed),
             batch_size=config.run.batch_size,
         )
 

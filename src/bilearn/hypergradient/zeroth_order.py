@@ -27,8 +27,8 @@ class ZerothOrder(HypergradientEstimator):
     Nothing is differentiated: f may be any objective with a solver, nonsmooth and nonconvex ones included. The mean over the
     directions is the gradient of a smoothed f (averaged over a Gaussian or a ball of size s), which differs from grad f by
     O(s^2) where f is smooth. Its variance is about (P + 1) / K |grad f|^2 for P parameters with independent directions,
-    (P - 1) / K |grad f|^2 on the sphere; "orthogonal" takes K <= P random orthonormal directions times sqrt(P), variance
-    (P / K - 1) |grad f|^2, which is zero for K = P (finite differences in a rotated frame).
+    (P - 1) / K |grad f|^2 on the sphere; "orthogonal" takes random orthonormal directions times sqrt(P), in as many
+    frames as needed: variance (P / K - 1) |grad f|^2 for K <= P, zero for K = P (finite differences in a rotated frame).
 
     The directions depend on ``seed`` and on theta alone: the same call gives the same answer, all batches at one theta share
     them, and two points draw independently. The bound is infinite: bias and variance are not bounded by anything declared.
@@ -41,7 +41,7 @@ class ZerothOrder(HypergradientEstimator):
         distance: accuracy of the lower level relative to |x|.
 
     Raises:
-        ValueError: if a number is out of range or, from ``estimate``, there are more orthogonal directions than parameters.
+        ValueError: if a number is out of range.
 
     References:
         Nesterov, Spokoiny, "Random gradient-free minimization of convex functions", Found. Comput. Math. 2017.
@@ -98,25 +98,21 @@ class ZerothOrder(HypergradientEstimator):
         )
 
     def draw(self, theta: Tensor) -> Tensor:
-        """(K, P) directions at theta (P,), with E u u' = I.
-
-        Raises:
-            ValueError: if there are more orthogonal directions than parameters.
-        """
+        """(K, P) directions at theta (P,), with E u u' = I."""
         count = theta.numel()
         bits = theta.detach().double().cpu().numpy().tobytes()
         generator = torch.Generator().manual_seed(zlib.crc32(bits, self.seed % 2**32))
         normal = torch.randn(self.directions, count, generator=generator, dtype=torch.float64)
         if self.distribution == "orthogonal":
-            if self.directions > count:
-                raise ValueError(
-                    f"directions: found {self.directions} for {count} parameters, expected at most as many orthogonal "
-                    "directions as parameters; lower it or use distribution='sphere'"
-                )
-            frame, triangle = torch.linalg.qr(normal.T)
-            rows = math.sqrt(count) * (frame * triangle.diagonal().sign()).T
+            rows = math.sqrt(count) * torch.cat([_orthonormal(part) for part in normal.split(count)])
         elif self.distribution == "sphere":
             rows = math.sqrt(count) * normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
         else:
             rows = normal
         return rows.to(theta)
+
+
+def _orthonormal(normal: Tensor) -> Tensor:
+    """(K, P) orthonormal rows, uniformly distributed, from at most P independent Gaussian ones."""
+    frame, triangle = torch.linalg.qr(normal.T)
+    return (frame * triangle.diagonal().sign()).T
