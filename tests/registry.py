@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bilearn.energy import Energy
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.hypergradient import (
+    EquilibriumHypergradient,
     FiniteDifferences,
     HypergradientEstimator,
     ImplicitHypergradient,
@@ -26,13 +27,16 @@ from bilearn.hypergradient import (
 )
 from bilearn.interop import PriorRegularizer
 from bilearn.linear_systems import ConjugateGradient, Minres
+from bilearn.lower.anderson import Anderson
+from bilearn.lower.broyden import Broyden
 from bilearn.lower.closed_form import ClosedForm
 from bilearn.lower.gradient_descent import GradientDescent
 from bilearn.lower.lbfgs import LBFGS
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
-from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, sampling_energy
+from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, birdcage_maps, sampling_energy
+from bilearn.mri.patterns import CenteredPattern, LinePattern, SymmetricPattern, center_block, center_lines
 from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
 from bilearn.regularizers import (
@@ -40,9 +44,11 @@ from bilearn.regularizers import (
     CubicAbsolute,
     DirectionalTV,
     FieldsOfExperts,
+    FilterChain,
     LogCoshResponse,
     Regularizer,
     ResponsePotential,
+    RidgeRegularizer,
     SmoothedTV,
     SplineResponse,
     SquaredH1,
@@ -50,6 +56,7 @@ from bilearn.regularizers import (
     Tikhonov,
     WaveletSparsity,
     random_filters,
+    random_layers,
 )
 from bilearn.upper import (
     DFOLS,
@@ -196,6 +203,13 @@ def experts(potential: ResponsePotential | None = None, **options: object) -> Fi
     return FieldsOfExperts(start, potential=potential, **values)  # type: ignore[arg-type]
 
 
+def ridge(**options: object) -> RidgeRegularizer:
+    """A small ridge regularizer with mild constants, overridden by ``options``."""
+    values: dict[str, object] = {"weight": 0.3, "sharpness": 3.0, "gains": 3.0, **options}
+    layers = random_layers((2, 2), 3, torch.Generator().manual_seed(15))
+    return RidgeRegularizer(FilterChain(layers, learn=False), **values)  # type: ignore[arg-type]
+
+
 def alpha_map(shape: tuple[int, ...]) -> Tensor:
     """Weights per pixel."""
     return 0.03 + 0.05 * rand(shape, 9)
@@ -222,6 +236,19 @@ def sampling(
 ) -> Callable[[], Energy]:
     """Factory of a k-space energy whose pattern is free."""
     return lambda: sampling_energy(FreePattern(0.1 + 0.8 * rand(grid, 13), learn=learn), regularizer(), weighting)
+
+
+def coils() -> Energy:
+    """Two coils that share a pattern of columns around a fixed center."""
+    maps = birdcage_maps(2, (4, 3)) * (1.0 + rand((1, 4, 3), 14))
+    pattern = CenteredPattern(LinePattern(0.1 + 0.8 * rand((3,), 13), (4, 3)), center_lines((4, 3), 1))
+    return sampling_energy(pattern, tv(coupled=True, xi=0.5, learn=("alpha",)), maps=maps)
+
+
+def symmetric_points() -> Energy:
+    """Symmetric points around a fixed zero frequency."""
+    pattern = CenteredPattern(SymmetricPattern(FreePattern(0.1 + 0.8 * rand((4, 3), 13))), center_block((4, 3), (1, 1)))
+    return sampling_energy(pattern, tv(coupled=True, xi=0.5, learn=()))
 
 
 def _both() -> tuple[str, str]:
@@ -344,6 +371,9 @@ ENERGIES: list[EnergyCase] = [
         variational(LeastSquares, lambda: experts(SplineResponse(2, 4, bounds=(-0.2, 2.0), degree=2))),
         grid=True,
     ),
+    EnergyCase("ls-ridge", variational(LeastSquares, ridge), COLOR),
+    EnergyCase("ls-mask-ridge_weak", variational(LeastSquares, lambda: ridge(weak=1.0), mask), convex=False),
+    EnergyCase("ls-ridge_weak", variational(LeastSquares, lambda: ridge(weak=1.0))),
     EnergyCase("ls-experts_linear_spline", variational(LeastSquares, lambda: experts(SplineResponse(2, 4)))),
     # signals: plain (B, n) and with channels (B, C, n)
     EnergyCase("ls-tv_signal", variational(LeastSquares, lambda: tv(axes=1)), SIGNAL, grid=True),
@@ -359,6 +389,8 @@ ENERGIES: list[EnergyCase] = [
         grid=True,
     ),
     EnergyCase("kspace_odds-tv", sampling((4, 3), Odds(), lambda: tv(coupled=True, xi=0.5, learn=())), (2, 4, 3)),
+    EnergyCase("kspace_coils-tv", coils, (2, 4, 3)),
+    EnergyCase("kspace_symmetric-tv", symmetric_points, (2, 4, 3)),
     EnergyCase("kspace_linear-tv", sampling((5, 4), Linear(), lambda: tv(coupled=True)), COLOR),
     EnergyCase(
         "kspace_linear-h1",
@@ -396,6 +428,8 @@ SOLVERS: list[LowerSolver] = [
     LBFGS(),
     NewtonCG(),
     ClosedForm(),
+    Anderson(),
+    Broyden(),
 ]
 
 
@@ -444,6 +478,7 @@ ESTIMATORS: list[EstimatorCase] = [
         "unrolled_truncated", lambda: Unrolled(steps=200, truncate=120), True, uses_solver=False, adapts=False
     ),
     EstimatorCase("one_step", lambda: OneStep(), needs_smoothness=True, exact=False),
+    EstimatorCase("equilibrium", lambda: EquilibriumHypergradient(fallback=1e-11), uses_solver=False),
     EstimatorCase("neumann", lambda: Neumann(terms=6), needs_smoothness=True, uses_solver=False, exact=False),
     EstimatorCase(
         "value_function_penalty", lambda: ValueFunctionPenalty(), uses_solver=False, adapts=False, exact=False

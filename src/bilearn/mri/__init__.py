@@ -1,5 +1,6 @@
 """Learning which k-space samples to take: Fourier transform, sampling patterns, and the data term they weight."""
 
+from bilearn.mri.coils import CoilFourierTransform, birdcage_maps
 from bilearn.mri.energy import sampling_energy
 from bilearn.mri.fidelity import KSpaceFidelity
 from bilearn.mri.fourier import FourierTransform
@@ -7,6 +8,7 @@ from bilearn.mri.pattern import FreePattern, GroupedPattern, Pattern, mirrored
 from bilearn.mri.weighting import Linear, Odds, Square, Weighting
 
 __all__ = [
+    "CoilFourierTransform",
     "FourierTransform",
     "FreePattern",
     "GroupedPattern",
@@ -16,6 +18,7 @@ __all__ = [
     "Pattern",
     "Square",
     "Weighting",
+    "birdcage_maps",
     "mirrored",
     "sampling_energy",
 ]

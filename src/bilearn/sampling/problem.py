@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilearn._spectral import as_channels
 from bilearn.hypergradient import HypergradientEstimator
 from bilearn.losses import SquaredError
 from bilearn.lower import LowerSolver, NewtonCG
@@ -160,7 +159,7 @@ def pattern_range(parameters: ParameterVector) -> slice:
 
 def _channels(name: str, value: Tensor, axes: int) -> Tensor:
     """Two real channels before the last ``axes`` axes."""
-    out = as_channels(value.unsqueeze(-axes - 1), axes) if value.is_complex() else value
+    out = torch.stack((value.real, value.imag), 1) if value.is_complex() else value
     if out.ndim < axes + 2 or out.shape[1] != 2:
         raise ValueError(
             f"{name}: found shape {tuple(value.shape)} of {value.dtype}, expected (N, 2, ...) with real and imaginary part "
