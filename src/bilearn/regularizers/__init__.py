@@ -4,6 +4,7 @@ from bilearn.regularizers.analysis import AnalysisOperator
 from bilearn.regularizers.differences import FiniteDifferences
 from bilearn.regularizers.directional import DirectionalDifferences, DirectionalTV
 from bilearn.regularizers.fields_of_experts import FieldsOfExperts
+from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer
 from bilearn.regularizers.filters import FilterBank, Filters, cosine_filters, random_filters
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
@@ -15,6 +16,7 @@ from bilearn.regularizers.response_potentials import (
     ResponsePotential,
     StudentTResponse,
 )
+from bilearn.regularizers.ridge import RidgeRegularizer, load_ridge, ridge_from_state
 from bilearn.regularizers.smoothed_analysis import SmoothedAnalysis
 from bilearn.regularizers.splines import SplineResponse
 from bilearn.regularizers.tikhonov import Tikhonov
@@ -29,6 +31,7 @@ __all__ = [
     "DirectionalTV",
     "FieldsOfExperts",
     "FilterBank",
+    "FilterChain",
     "FilterRegularizer",
     "Filters",
     "FiniteDifferences",
@@ -39,6 +42,7 @@ __all__ = [
     "Quadratic",
     "Regularizer",
     "ResponsePotential",
+    "RidgeRegularizer",
     "SmoothedAbsolute",
     "SmoothedAnalysis",
     "SmoothedTV",
@@ -50,5 +54,8 @@ __all__ = [
     "Tikhonov",
     "WaveletSparsity",
     "cosine_filters",
+    "load_ridge",
     "random_filters",
+    "random_layers",
+    "ridge_from_state",
 ]
