@@ -16,6 +16,7 @@ from bilearn.mri.io.conventions import (
 )
 from bilearn.mri.io.deepinv_physics import as_deepinv_physics
 from bilearn.mri.io.dicom import read_dicom
+from bilearn.mri.io.espirit import estimate_coil_maps
 from bilearn.mri.io.export import MASK_FORMATS, MaskFormat, export_mask, read_mask
 from bilearn.mri.io.fastmri import read_fastmri
 from bilearn.mri.io.header import EncodingHeader, parse_header
@@ -40,6 +41,7 @@ __all__ = [
     "as_deepinv_physics",
     "center_kspace",
     "center_mask",
+    "estimate_coil_maps",
     "export_mask",
     "gradient_echo",
     "images_from_dataset",
