@@ -66,7 +66,8 @@ class GroupedPattern(Pattern):
 
     Args:
         degrees: (U,) start.
-        groups: (H, W) or (n,) integers: which degree governs a point; -1 where s = 1 whatever is learned.
+        groups: (H, W) or (n,) integers: which degree governs a point; -1 where s = 1 and -2 where s = 0, whatever is
+            learned.
         bounds: lower and upper bound of every degree.
         learn: whether the pattern is learned.
         dtype: dtype of the parameter.
@@ -94,7 +95,7 @@ class GroupedPattern(Pattern):
 
     def forward(self) -> Tensor:
         """The degree of every point's group."""
-        return self._padded(1.0)[self.groups]
+        return self._padded()[self.groups]
 
     def row_norms(self) -> Tensor:
         """1, or 0 where nothing is learned."""
@@ -121,18 +122,19 @@ class GroupedPattern(Pattern):
         if not bool(inside.any()):
             raise ValueError("groups: found no point left to learn, expected at least one point outside of the center")
         _, numbers = groups[inside].unique(return_inverse=True)
-        fresh = torch.full_like(groups, -1).masked_scatter(inside, numbers)
-        values = self._padded(1.0).detach()[self.groups][inside]
-        counts = torch.bincount(numbers)
-        degrees = values.new_zeros(len(counts)).index_add_(0, numbers, values) / counts
+        fresh = groups.masked_scatter(inside, numbers)
+        learned = inside & (self.groups >= 0)
+        counts = torch.bincount(fresh[learned])
+        values = self._padded().detach()[self.groups[learned]]
+        degrees = values.new_zeros(len(counts)).index_add_(0, fresh[learned], values) / counts
         low, high = self.bounds
         return GroupedPattern(
             degrees.clamp(low, high), fresh, self.bounds, is_learned(self, "degrees"), self.degrees.dtype
         )
 
-    def _padded(self, value: float) -> Tensor:
-        """The degrees and, last, the number that group -1 reads."""
-        return torch.cat((self.degrees, self.degrees.new_full((1,), value)))
+    def _padded(self) -> Tensor:
+        """The degrees, and last what the groups -2 and -1 read."""
+        return torch.cat((self.degrees, self.degrees.new_tensor([0.0, 1.0])))
 
 
 class FreePattern(Pattern):
@@ -206,21 +208,22 @@ def _check_groups(degrees: Tensor, groups: Tensor) -> None:
             "expected (U,) and int64 of shape (n,) or (H, W)"
         )
     used = groups[groups >= 0].unique()
-    if int(groups.min()) < -1 or used.tolist() != list(range(len(degrees))):
+    if int(groups.min()) < -2 or used.tolist() != list(range(len(degrees))):
         raise ValueError(
             f"groups: found {len(used)} different groups from {int(groups.min())} to {int(groups.max())}, expected every "
-            f"number from 0 to {len(degrees) - 1}, one for each degree, and -1 for points that are always sampled"
+            f"number from 0 to {len(degrees) - 1}, one for each degree, -1 for always and -2 for never"
         )
 
 
 def _joined(groups: Tensor) -> Tensor:
-    """Groups united with those of their mirror images; a group that meets -1 becomes -1."""
-    own, other = groups.flatten() + 1, mirrored(groups).flatten() + 1
+    """Groups united with those of their mirror images; a group that meets -1 becomes -1, points of -2 join the others."""
+    filled = torch.where(groups == -2, mirrored(groups), groups) + 2
+    own, other = filled.flatten(), mirrored(filled).flatten()
     labels = torch.arange(int(own.max()) + 1, device=groups.device)
     while True:
         lowest = labels.scatter_reduce(0, own, labels[other], "amin")
         if torch.equal(lowest, labels):
-            return labels[groups + 1] - 1
+            return labels[filled] - 2
         labels = lowest
 
 

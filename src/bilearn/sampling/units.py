@@ -12,6 +12,12 @@ from bilearn.parameters import Identity, ParameterVector
 from bilearn.sampling.problem import pattern_range
 from bilearn.upper.feasible import Budget
 
+_TAIL = 64
+"""Largest units before the end from which on subsets that make up the exact number are looked for."""
+
+_WINDOW = 4096
+"""Most units among which they are looked for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Units:
@@ -82,6 +88,8 @@ class Units:
                     "unit of this pattern"
                 )
             wanted = self.fixed + max(1, round((wanted - self.fixed) / least)) * least
+        elif count is None and not bool((self.sizes == least).all()) and len(self.sizes) <= _WINDOW:
+            wanted = self.fixed + _nearest_sum(self.sizes, wanted - self.fixed)
         return wanted
 
     def budget(self, parameters: ParameterVector, points: int) -> Budget:
@@ -92,7 +100,8 @@ class Units:
     def choose(self, degrees: Tensor, points: int) -> Tensor:
         """Zeros and ones (U,), the units of largest degree that together sample exactly ``points``.
 
-        Ties go to the unit that comes first. Units that no longer fit are passed over.
+        Ties go to the unit that comes first. A unit is passed over if the number could not be made up exactly with it and
+        those after it.
 
         Raises:
             ValueError: if that number cannot be met with these sizes.
@@ -107,13 +116,18 @@ class Units:
                 taken[order[: int(whole)]] = 1.0
                 left = 0
         else:
-            sizes = self.sizes.tolist()
-            for unit in order.tolist():
-                if sizes[unit] <= left:
-                    taken[unit] = 1.0
-                    left -= int(sizes[unit])
-                if left == 0:
-                    break
+            ordered, sizes = order.tolist(), [int(s) for s in self.sizes[order]]
+            first, spare = 0, _TAIL * max(sizes)
+            while left > spare and first < len(sizes):
+                taken[ordered[first]] = 1.0
+                left -= sizes[first]
+                first += 1
+            tail = sizes[first : first + _WINDOW]
+            sums = _sums(tail, left)
+            for k, size in enumerate(tail):
+                if size <= left and sums[k + 1] >> (left - size) & 1:
+                    taken[ordered[first + k]] = 1.0
+                    left -= size
         if left:
             raise ValueError(
                 f"count: found {points} samples, which the units of this pattern cannot make up exactly; "
@@ -129,3 +143,22 @@ def _total(pattern: Pattern, vector: ParameterVector, value: float) -> tuple[flo
         total = pattern().sum()
         slopes = torch.autograd.grad(total, vector.parameters, materialize_grads=True)
     return float(total.detach()), vector.flatten(slopes)
+
+
+def _sums(sizes: list[int], limit: int) -> list[int]:
+    """For every k the sums, up to ``limit``, of subsets of ``sizes[k:]``: bit m of number k says whether m is one."""
+    mask, out = (1 << (limit + 1)) - 1, [1]
+    for size in reversed(sizes):
+        out.append((out[-1] | out[-1] << size) & mask)
+    return out[::-1]
+
+
+def _nearest_sum(sizes: Tensor, wanted: int) -> int:
+    """The positive sum of a subset that is nearest to a number, the larger one of two."""
+    sums = 1
+    for size in sizes.tolist():
+        sums |= sums << int(size)
+    below = (sums & ((1 << (wanted + 1)) - 1)).bit_length() - 1
+    above = sums >> wanted
+    distance = (above & -above).bit_length() - 1
+    return wanted + distance if above and (distance <= wanted - below or below == 0) else below

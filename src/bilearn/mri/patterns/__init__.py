@@ -3,17 +3,28 @@
 | pattern | learned numbers | exact number of samples |
 |---|---|---|
 | ``LinePattern`` | a degree per Cartesian line | yes |
+| ``SpokePattern`` | a degree per radial spoke of points of the grid | yes, as whole spokes allow |
 | ``CenteredPattern`` | those of the pattern it wraps, off the center | as that pattern |
 | ``SymmetricPattern`` | those of the pattern it wraps, shared by k and -k | as that pattern |
+| ``ProductPattern`` | those of both factors | no |
+| ``RadialPattern`` | angles of spokes, degrees of spokes | the number of spokes |
 """
 
 from bilearn.mri.patterns.centered import CenteredPattern, center_block, center_lines
+from bilearn.mri.patterns.gridded import GriddedPattern
 from bilearn.mri.patterns.lines import LinePattern
+from bilearn.mri.patterns.product import ProductPattern
+from bilearn.mri.patterns.radial import RadialPattern
+from bilearn.mri.patterns.spokes import SpokePattern
 from bilearn.mri.patterns.symmetric import SymmetricPattern
 
 __all__ = [
     "CenteredPattern",
+    "GriddedPattern",
     "LinePattern",
+    "ProductPattern",
+    "RadialPattern",
+    "SpokePattern",
     "SymmetricPattern",
     "center_block",
     "center_lines",
