@@ -103,7 +103,9 @@ def denoise_1d(
 
       bilearn experiment denoise-1d --starts 20    minutes
     """
-    _start("denoise-1d", quick, {"starts": starts, "evaluations": evaluations, "seed": seed}, output, threads, quiet)
+    start_experiment(
+        "denoise-1d", quick, {"starts": starts, "evaluations": evaluations, "seed": seed}, output, threads, quiet
+    )
 
 
 def denoise_kodak(
@@ -145,7 +147,7 @@ def denoise_kodak(
     from bilearn.cli.lists import numbers_of
 
     options = {"levels": numbers_of("--levels", levels), "images": images, "size": size, "seed": seed}
-    _start("denoise-kodak", quick, {"folder": str(folder.resolve()), **options}, output, threads, quiet)
+    start_experiment("denoise-kodak", quick, {"folder": str(folder.resolve()), **options}, output, threads, quiet)
 
 
 def mri_1d_sampling(
@@ -173,7 +175,7 @@ def mri_1d_sampling(
 
       bilearn experiment mri-1d-sampling            minutes
     """
-    _start("mri-1d-sampling", quick, {"evaluations": evaluations}, output, threads, quiet)
+    start_experiment("mri-1d-sampling", quick, {"evaluations": evaluations}, output, threads, quiet)
 
 
 def compare_methods(
@@ -219,11 +221,13 @@ def compare_methods(
         key: tuple(name.strip() for text in names for name in text.split(",")) for key, names in lists.items() if names
     }
     options |= {"starts": starts, "max_evaluations": evaluations, "stop_gap": stop_gap, "images": images, "seed": seed}
-    _start("compare-methods", quick, options, output, threads, quiet)
+    start_experiment("compare-methods", quick, options, output, threads, quiet)
 
 
-def _start(name: str, quick: bool, options: dict[str, Any], output: Path | None, threads: int, quiet: bool) -> None:
-    """Run an experiment with the options that were given, the others as it wants them."""
+def start_experiment(
+    name: str, quick: bool, options: dict[str, Any], output: Path | None, threads: int, quiet: bool
+) -> None:
+    """Run an experiment with the options that were given (not None), the others as it wants them, into a new directory."""
     from bilearn.experiments import experiment_class
     from bilearn.experiments.session import new_directory
 

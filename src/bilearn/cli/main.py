@@ -9,13 +9,13 @@ import typer
 from bilearn.cli.compare import compare
 from bilearn.cli.errors import INTERRUPTED, report_errors
 from bilearn.cli.evaluate import evaluate
-from bilearn.cli.experiment import experiment
+from bilearn.cli.experiment_sampling import experiment
 from bilearn.cli.learn import learn
 from bilearn.cli.recipes import recipes
 from bilearn.cli.reconstruct import reconstruct
 from bilearn.cli.report import report
 from bilearn.cli.resume import resume
-from bilearn.cli.sample import sample
+from bilearn.cli.sample_compare import sample
 
 EPILOG = """\
 [bold]Examples[/bold]

@@ -53,6 +53,9 @@ def learn(
     ] = None,
     regularizer: Regularizer = "tv",
     pattern: Pattern = "points",
+    center: Annotated[
+        int, typer.Option(help="Always sampled: side of the central block of points, or number of central lines.")
+    ] = 0,
     size: Size = 192,
     count: Count = 7,
     noise: Noise = 0.03,
@@ -91,6 +94,8 @@ def learn(
 
       bilearn sample learn scans/head.nii.gz --rate 0.2             your own images
 
+      bilearn sample learn --pattern columns --center 8 --rate 0.3  lines, the central ones always
+
       bilearn sample learn --penalty 0.01 0.01 --size 64            as many samples as they are worth
     """
     from bilearn.sampling_study.learning import LearningGoal
@@ -105,6 +110,7 @@ def learn(
         noise=noise,
         regularizer=regularizer,  # type: ignore[arg-type]
         pattern=pattern,  # type: ignore[arg-type]
+        center=center,
         seed=seed,
     )
     training = setup.pairs()
@@ -116,7 +122,7 @@ def learn(
     from bilearn.experiments.session import new_directory
     from bilearn.sampling_study.directory import learn_into, learned_sections
 
-    _use(threads)
+    use_threads(threads)
     directory = new_directory("sample") if output is None else output
     display = [] if quiet else [ProgressDisplay(Console(stderr=True))]
     try:
@@ -174,7 +180,12 @@ def page(run: Annotated[Path, typer.Argument(help="Run directory of 'sample lear
     typer.echo(f"Page: {draw_learned(run)}")
 
 
-def _use(threads: int) -> None:
+def use_threads(threads: int) -> None:
+    """Set the number of CPU threads.
+
+    Raises:
+        ValueError: if it is not positive.
+    """
     import torch
 
     if threads < 1:

@@ -36,6 +36,13 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "denoise-kodak": ("bilearn.experiments.denoise_kodak", "DenoiseKodak"),
     "mri-1d-sampling": ("bilearn.experiments.mri_1d_sampling", "MRI1DSampling"),
     "compare-methods": ("bilearn.experiments.compare_methods", "CompareMethods"),
+    "sampling-warm-up": ("bilearn.experiments.sampling_warm_up", "SamplingWarmUp"),
+    "sampling-sparsity": ("bilearn.experiments.sampling_sparsity", "SamplingSparsity"),
+    "sampling-regularizers": ("bilearn.experiments.sampling_regularizers", "SamplingRegularizers"),
+    "sampling-patterns": ("bilearn.experiments.sampling_patterns", "SamplingPatterns"),
+    "sampling-training": ("bilearn.experiments.sampling_training", "SamplingTraining"),
+    "sampling-large": ("bilearn.experiments.sampling_large", "SamplingLarge"),
+    "sampling-baselines": ("bilearn.experiments.sampling_baselines", "SamplingBaselines"),
 }
 """Module and class of every experiment by name; imported on demand, since ``bilearn experiment --help`` needs none."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -170,13 +170,14 @@ def picture_record(setup: StudySetup, mask: Tensor, weight: float, pairs: Pairs,
     }
     return {
         "number": number,
-        "truth": _magnitude(one.truth),
-        **{name: {"image": _magnitude(x), "quality": _single(x, one.truth)} for name, x in shown.items()},
+        "truth": magnitude(one.truth[0]),
+        **{name: {"image": magnitude(x[0]), "quality": _single(x, one.truth)} for name, x in shown.items()},
     }
 
 
-def _magnitude(x: Tensor) -> Mapping[str, Any]:
-    return packed(x[0].square().sum(0).sqrt())
+def magnitude(x: Tensor) -> dict[str, Any]:
+    """Magnitudes of one image (2, H, W) in two channels, for a record."""
+    return packed(x.square().sum(0).sqrt())
 
 
 def _single(x: Tensor, truth: Tensor) -> dict[str, float]:

@@ -13,19 +13,21 @@ from bilearn.mri import FreePattern, Pattern, sampling_energy
 from bilearn.mri.io import load_images, simulate_kspace, smooth_phase
 from bilearn.mri.io.built_in import SUBJECTS
 from bilearn.mri.io.size import pad_or_crop
-from bilearn.mri.masks import Unit
+from bilearn.mri.masks import Lattice, Unit
+from bilearn.mri.patterns import CenteredPattern, LinePattern
 from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov, WaveletSparsity
 from bilearn.variational import VariationalEnergy
 
 RegularizerName = Literal["tv", "h1", "wavelet", "none"]
 REGULARIZERS: tuple[RegularizerName, ...] = get_args(RegularizerName)
-REGULARIZER_TITLES: dict[RegularizerName, str] = {
+REGULARIZER_TITLES: dict[str, str] = {
     "tv": "total variation",
     "h1": "squared H1",
     "wavelet": "wavelets",
     "none": "none (ridge)",
 }
 UNITS: tuple[Unit, ...] = get_args(Unit)
+UNITS_AXES: dict[Unit, int] = {"rows": 0, "columns": 1}
 
 _FIRST_WEIGHTS: dict[RegularizerName, float] = {"tv": 3e-3, "h1": 1e-2, "wavelet": 3e-3, "none": 1e-2}
 _WAVELET_LEVELS = 3
@@ -49,6 +51,7 @@ class StudySetup:
         ridge: weight of the ridge.
         smoothing: nu of the smoothed absolute value.
         pattern: points, rows or columns of k-space.
+        center: side of the block of points around the zero frequency, or number of central lines, that is always sampled.
         seed: of phase, noise and random methods.
 
     Raises:
@@ -61,9 +64,10 @@ class StudySetup:
     noise: float = 0.03
     phase: float = math.pi / 2
     regularizer: RegularizerName = "tv"
-    ridge: float = 1e-3
+    ridge: float = 1e-2
     smoothing: float = 1e-2
     pattern: Unit = "points"
+    center: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -83,6 +87,8 @@ class StudySetup:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: found {value}, expected a finite number > 0")
+        if not 0 <= self.center < self.size:
+            raise ValueError(f"center: found {self.center}, expected 0 to {self.size - 1} points or lines")
         for name, allowed in (("regularizer", REGULARIZERS), ("pattern", UNITS)):
             value = getattr(self, name)
             if value not in allowed:
@@ -142,8 +148,16 @@ class StudySetup:
         return sampling_energy(chosen, self.regularization(weight))
 
     def learnable_pattern(self) -> Pattern:
-        """The pattern to learn, all degrees 1."""
-        return FreePattern(torch.ones(self.shape, dtype=torch.float64))
+        """The pattern to learn, all degrees 1; its center, if any, is fixed."""
+        if self.pattern == "points":
+            free: Pattern = FreePattern(torch.ones(self.shape, dtype=torch.float64))
+        else:
+            axis = UNITS_AXES[self.pattern]
+            free = LinePattern(torch.ones(self.size, dtype=torch.float64), self.shape, axis)
+        if not self.center:
+            return free
+        lattice = Lattice(self.shape, self.pattern)
+        return CenteredPattern(free, lattice.mask(lattice.center(self.center)))
 
 
 @dataclass(frozen=True)
