@@ -108,7 +108,14 @@ class Solution:
         codes, counts = self.status.unique(return_counts=True)
         parts = [f"{int(n)} of {self.status.numel()}: {Status(int(c))}" for c, n in zip(codes, counts, strict=True)]
         worst = float(self.gradient_norm.max()) if self.gradient_norm.numel() else 0.0
-        return f"{self.method}: " + "; ".join(parts) + f" (largest gradient norm {worst:.3g})"
+        text = f"{self.method}: " + "; ".join(parts) + f" (largest gradient norm {worst:.3g})"
+        return text + "; stationary points, at an unknown distance from a minimizer" if self.stationary else text
+
+    @property
+    def stationary(self) -> bool:
+        """Whether some sample met its tolerance while nothing bounds its distance from a minimizer."""
+        met = (self.status == Status.CONVERGED) | (self.status == Status.FLOOR)
+        return bool((met & self.error.isinf()).any())
 
     def raise_for_status(self) -> Solution:
         """Return self, or raise :class:`SolveError` if a sample did not converge."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,8 +12,9 @@ from bilearn import _batch
 from bilearn.hypergradient.adaptive import AdaptiveEstimator, Attempt, linear_tolerance
 from bilearn.hypergradient.bounds import adjoint_bound, adjoint_estimate
 from bilearn.hypergradient.point import Point
-from bilearn.linear_systems import LinearMethod, solve_linear
-from bilearn.solution import Cost
+from bilearn.linear_systems import LinearMethod, Minres, solve_linear
+from bilearn.solution import Cost, Solution
+from bilearn.status import Status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class ImplicitHypergradient(AdaptiveEstimator):
     A and B are the Hessian and the cross derivative d(grad h)/d(theta) at the returned point.
 
     Args:
-        linear: method of the adjoint system; the default of ``solve_linear`` if None.
+        linear: method of the adjoint system; if None the default of ``solve_linear``, and MINRES from where conjugate
+            gradients meet a Hessian that is not positive (:func:`solve_adjoint`).
         error: "rigorous" for the bound of ``bounds.py``; "estimate" for the estimate there, which needs no Lipschitz
             constants and asks far less of the lower level where they are large. Estimates are never called certified.
         relative, initial, fallback, max_rounds, loosest: see :class:`AdaptiveEstimator`.
@@ -48,9 +50,7 @@ class ImplicitHypergradient(AdaptiveEstimator):
         moved = stage.energy.column_variation(point.x, stage.y, point.lower.error) if proved else 0.0
         sensitivity = (point.cross.norm + moved) / stage.mu
         tolerance = linear_tolerance(point, _batch.norm(point.slope), sensitivity, goal, self.fallback, self.loosest)
-        adjoint = solve_linear(
-            point.hessian, point.slope, mu=stage.mu, method=self.linear, x0=start, tolerance=tolerance, throw=False
-        )
+        adjoint = solve_adjoint(point, self.linear, start, tolerance)
         gradient, cost = adjoint_gradient(point, adjoint.x)
         cost.add(adjoint.cost)
         residual = adjoint.gradient_norm + adjoint.rounding
@@ -69,6 +69,27 @@ class ImplicitHypergradient(AdaptiveEstimator):
             return attempt.bound.lower * radius / point.stage.reached(point.lower)
         size = torch.full_like(point.stage.mu, radius)
         return adjoint_bound(point, attempt.linear.x, torch.zeros_like(size), size).lower
+
+
+def solve_adjoint(point: Point, method: LinearMethod | None, start: Tensor | None, tolerance: Tensor) -> Solution:
+    """A q = g, by ``method`` if given, else by the default one, followed by MINRES where A turns out not to be positive.
+
+    Only an energy whose strong convexity is unknown can have such a Hessian, at a saddle or where a piecewise quadratic one is
+    singular. The systems that conjugate gradients gave up are then solved in the sense of least residuals; the returned
+    solution names the method and has the residual reached by every system.
+    """
+    solution = solve_linear(
+        point.hessian, point.slope, mu=point.stage.mu, method=method, x0=start, tolerance=tolerance, throw=False
+    )
+    if method is not None or not bool((solution.status == Status.INDEFINITE).any()):
+        return solution
+    again = solve_linear(
+        point.hessian, point.slope, mu=point.stage.mu, method=Minres(), x0=solution.x, tolerance=tolerance, throw=False
+    )
+    again.cost.add(solution.cost)
+    return replace(
+        again, steps=again.steps + solution.steps, method=f"{solution.method}, then {again.method} (indefinite)"
+    )
 
 
 def adjoint_gradient(point: Point, q: Tensor) -> tuple[Tensor, Cost]:

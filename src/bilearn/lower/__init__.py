@@ -1,5 +1,6 @@
 """Lower-level methods and the loop that runs and certifies them."""
 
+from bilearn.lower.accelerated_descent import AcceleratedDescent
 from bilearn.lower.anderson import Anderson
 from bilearn.lower.broyden import Broyden
 from bilearn.lower.closed_form import ClosedForm
@@ -13,6 +14,7 @@ from bilearn.lower.solver import LowerSolver
 
 __all__ = [
     "LBFGS",
+    "AcceleratedDescent",
     "Anderson",
     "Broyden",
     "ClosedForm",

@@ -66,14 +66,14 @@ class LBFGS(LowerSolver):
 
     def init(self, problem: LowerProblem, x0: Tensor) -> LBFGSState:
         """Value and gradient at x0; the first step has length 1/L, or moves by |x| = 1 where L is unknown."""
-        gradient = problem.grad(x0)
+        value, gradient = problem.value_and_grad(x0)
         norm = _batch.norm(gradient)
         smoothness = problem.smoothness(x0)
         scale = torch.where(torch.isfinite(smoothness), 1 / smoothness, 1 / torch.where(norm > 0, norm, 1.0))
         return LBFGSState(
             x=x0,
             gradient=gradient,
-            value=problem.value(x0),
+            value=value,
             direction=-gradient,
             slope=-norm.square(),
             length=scale,
@@ -86,7 +86,7 @@ class LBFGS(LowerSolver):
         """One value and one gradient."""
         s = _batch.expand(state.length, state.x) * state.direction
         trial = state.x + s
-        value, gradient = problem.value(trial), problem.grad(trial)
+        value, gradient = problem.value_and_grad(trial)
         slope = _batch.dot(gradient, state.direction)
         predicted = state.length * state.slope
         noise = torch.finfo(value.dtype).eps ** (2 / 3) * state.value.abs()

@@ -70,11 +70,12 @@ class FilterChain(FilterBank):
         self.size = 1 + sum(layer.shape[2] - 1 for layer in layers)
 
     def _centered(self, like: Tensor) -> list[Tensor]:
-        first, *rest = (layer.to(like) for layer in self.layers)
+        # in float64: the rounding of a long composition would exceed that of its use
+        first, *rest = (layer.to(like.device, torch.float64) for layer in self.layers)
         return [first - first.mean((2, 3), keepdim=True), *rest]
 
     def _composed(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Composed filters without normalization, and the norm."""
+        """Composed filters without normalization, and the norm, in float64."""
         composed = composition(self._centered(like))
         return composed, grid_maximum(composed, _DEFINITION_GRID).sqrt()
 
@@ -83,7 +84,7 @@ class FilterChain(FilterBank):
 
         def compute() -> Tensor:
             composed, norm = self._composed(like)
-            return composed / norm
+            return (composed / norm).to(like)
 
         return self._cache.get("taps", self, (like.dtype, like.device), compute)
 
@@ -92,7 +93,7 @@ class FilterChain(FilterBank):
 
         def compute() -> list[Tensor]:
             layers = self._centered(like)
-            return [*layers[:-1], layers[-1] / self._composed(like)[1]]
+            return [k.to(like) for k in (*layers[:-1], layers[-1] / self._composed(like)[1])]
 
         return self._cache.get("layers", self, (like.dtype, like.device), compute)
 
@@ -134,8 +135,9 @@ class FilterChain(FilterBank):
         return last.flatten(1).norm(dim=1) * before.sqrt()
 
     def sums(self, like: Tensor) -> Tensor:
-        """1-norms of the compositions of absolute values, which bound every cut-off and all intermediate results."""
-        return composition([k.abs() for k in self._scaled_layers(like)]).flatten(1).sum(1)
+        """1-norms of the composed filters, times the number of convolutions that round one after the other."""
+        rounds = 1 if self.padding == "once" else len(self.layers)
+        return rounds * super().sums(like)
 
 
 def composition(layers: Sequence[Tensor]) -> Tensor:

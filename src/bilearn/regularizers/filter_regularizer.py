@@ -27,7 +27,7 @@ from bilearn.regularizers.regularizer import Regularizer, TermHessian
 # entries of one map of responses that is processed at once: larger temporaries are mapped afresh by the allocator
 _CHUNK_ENTRIES = 2**21
 # unit roundoffs of a filter response relative to |k_c|_1 max|x|, and of f'
-_ROUNDINGS = 8
+_ROUNDINGS = 4
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ class FilterRegularizer(Regularizer):
     def rounding(self, x: Tensor) -> Tensor:
         """Rounding of the responses through f'', of f' and of the sum over filters.
 
-        A response errs by at most e_c = 8 unit roundoffs of |k_c|_1 max|x|, f' by f''(within e_c) e_c and 8 unit roundoffs of
-        itself, and the adjoint adds 8 unit roundoffs of the convolution with absolute values, whose norm is at most
+        A response errs by at most e_c = 4 unit roundoffs of |k_c|_1 max|x|, f' by f''(within e_c) e_c and 4 unit roundoffs of
+        itself, and the adjoint adds 4 unit roundoffs of the convolution with absolute values, whose norm is at most
         sqrt(sum_c |k_c|_1^2).
         """
         unit = _ROUNDINGS * torch.finfo(x.dtype).eps

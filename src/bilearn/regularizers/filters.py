@@ -73,7 +73,7 @@ class FilterBank(nn.Module):
         return self.taps(like).flatten(1).norm(dim=1)
 
     def sums(self, like: Tensor) -> Tensor:
-        """(fields,) bounds on |(K x)_{c,j}| / max|x|: the 1-norms of the filters."""
+        """(fields,) the 1-norms of the filters: bounds on |(K x)_{c,j}| / max|x|, by which its rounding is measured."""
         return self.taps(like).flatten(1).abs().sum(1)
 
 
