@@ -79,7 +79,7 @@ def test_toml_is_a_valid_experiment(page: list[Block]) -> None:
 def shell_lines() -> list[pytest.ParameterSet]:  # type: ignore[name-defined]
     found = []
     for block in blocks("sh"):
-        for number, line in enumerate(block.code.splitlines()):
+        for number, line in enumerate(block.code.replace("\\\n", " ").splitlines()):
             for part in re.split(r"&&|>|\|", line):
                 words = shlex.split(part, comments=True)
                 if words and words[0] == "bilearn":
