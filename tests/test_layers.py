@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("warm_starts", "_tally"),
     ("reduced_objective",),
     ("upper",),
+    ("stochastic",),
     ("interop", "problems", "testing"),
     ("run_directory", "run_records", "metrics", "model", "data", "mri.io"),
     ("checkpoint", "history", "callbacks"),
