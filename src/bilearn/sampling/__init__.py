@@ -20,6 +20,7 @@ tuned again). Values of "relaxed" and "returned" include penalties, the others a
 
 from bilearn.sampling.budgeted import Continuation
 from bilearn.sampling.exchange import Changes, predicted_changes
+from bilearn.sampling.hardware import HardwarePenalty
 from bilearn.sampling.learn import learn_sampling
 from bilearn.sampling.penalty import SamplingPenalty
 from bilearn.sampling.problem import SamplingProblem
@@ -32,6 +33,7 @@ __all__ = [
     "Attempt",
     "Changes",
     "Continuation",
+    "HardwarePenalty",
     "SamplingPenalty",
     "SamplingProblem",
     "SamplingResult",

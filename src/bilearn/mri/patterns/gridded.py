@@ -21,7 +21,8 @@ class GriddedPattern(Pattern):
     Counting a point twice does not measure it better than once, so the count saturates:
     g(d) = 1 - (1 - d)^2 for d < 1 and 1 beyond. g has a continuous derivative, keeps s in [0, 1], and reaches 1: a sample on
     the grid is taken fully. (1 - exp(-d) never is; min(d, 1) has a kink.) The derivative vanishes where d >= 1: moving
-    samples inside of what is sampled densely changes nothing there.
+    samples inside of what is sampled densely changes nothing there. A sample on a line of the grid is flat too, across that
+    line, since it is at the peak of c; so curves should not start along the axes of k-space.
 
     Derivatives are exact, by autograd. ``row_norms`` is the sum over samples of the norms of their contributions, by the
     triangle inequality; it holds at the present numbers. k-space is periodic: locations count modulo its size.

@@ -57,9 +57,11 @@ class RadialPattern(GriddedPattern):
         self.register_buffer("_radii", torch.arange(n, dtype=dtype) - n // 2)
 
     @classmethod
-    def equispaced(cls, spokes: int, shape: tuple[int, int], learn: tuple[str, ...] = ("angles",)) -> RadialPattern:
-        """Angles pi j / J."""
-        return cls(torch.arange(spokes, dtype=torch.float64) * (math.pi / spokes), shape, learn=learn)
+    def equispaced(
+        cls, spokes: int, shape: tuple[int, int], learn: tuple[str, ...] = ("angles",), offset: float = 0.25
+    ) -> RadialPattern:
+        """Angles pi (j + offset) / J; a quarter keeps all spokes off the axes, where s is flat in the angle."""
+        return cls((torch.arange(spokes, dtype=torch.float64) + offset) * (math.pi / spokes), shape, learn=learn)
 
     @classmethod
     def golden(cls, spokes: int, shape: tuple[int, int], learn: tuple[str, ...] = ("angles",)) -> RadialPattern:
