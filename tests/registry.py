@@ -36,7 +36,16 @@ from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
 from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, birdcage_maps, sampling_energy
-from bilearn.mri.patterns import CenteredPattern, LinePattern, SymmetricPattern, center_block, center_lines
+from bilearn.mri.patterns import (
+    CenteredPattern,
+    LinePattern,
+    ProductPattern,
+    RadialPattern,
+    SymmetricPattern,
+    TrajectoryPattern,
+    center_block,
+    center_lines,
+)
 from bilearn.operators import ForwardOperator, FourierBlur, Mask, MatrixOperator
 from bilearn.problem import LowerProblem
 from bilearn.regularizers import (
@@ -251,6 +260,19 @@ def symmetric_points() -> Energy:
     return sampling_energy(pattern, tv(coupled=True, xi=0.5, learn=()))
 
 
+def radial() -> Energy:
+    """Two spokes whose angles and degrees are learned, times rows."""
+    spokes = RadialPattern(torch.tensor([0.4, 1.9]), (4, 3), 0.8, learn=("angles", "degrees"))
+    rows = LinePattern(0.1 + 0.8 * rand((4,), 13), (4, 3), 0)
+    return sampling_energy(ProductPattern(spokes, rows), tv(coupled=True, xi=0.5, learn=()))
+
+
+def trajectory() -> Energy:
+    """A curve of four control points."""
+    pattern = TrajectoryPattern(rand((1, 4, 2), 15) - 0.5, (4, 3), 6)
+    return sampling_energy(pattern, tv(coupled=True, xi=0.5, learn=()))
+
+
 def _both() -> tuple[str, str]:
     return ("weight", "scale")
 
@@ -391,6 +413,8 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("kspace_odds-tv", sampling((4, 3), Odds(), lambda: tv(coupled=True, xi=0.5, learn=())), (2, 4, 3)),
     EnergyCase("kspace_coils-tv", coils, (2, 4, 3)),
     EnergyCase("kspace_symmetric-tv", symmetric_points, (2, 4, 3)),
+    EnergyCase("kspace_radial-tv", radial, (2, 4, 3)),
+    EnergyCase("kspace_trajectory-tv", trajectory, (2, 4, 3)),
     EnergyCase("kspace_linear-tv", sampling((5, 4), Linear(), lambda: tv(coupled=True)), COLOR),
     EnergyCase(
         "kspace_linear-h1",
