@@ -30,7 +30,7 @@ def images(tmp_path_factory):
     return path
 
 
-SMALL = ("--size", 12, "--count", 2, "--steps", 1, "--exchanges", 1, "--starts", "0.5")
+SMALL = ("--size", 12, "--count", 2, "--steps", 1, "--exchanges", 1, "--starts", "0.5", "--regularizer", "h1")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_baseline_and_list(images, tmp_path):
     listed = call("baseline", "list")
     assert listed.exit_code == 0
     assert "poisson-disc" in listed.output
-    arguments = ("--rate", 0.25, "--size", 12, "--count", 1)
+    arguments = ("--rate", 0.25, "--size", 12, "--count", 1, "--regularizer", "h1")
     result = call("baseline", "low-pass", images, *arguments, "-o", tmp_path / "mask")
     assert result.exit_code == 0, result.output
     assert int(read_mask(tmp_path / "mask" / "mask.npy").sum()) == 36

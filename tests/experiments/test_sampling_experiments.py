@@ -8,7 +8,7 @@ import torch
 
 from bilearn.experiments import EXPERIMENTS, experiment_class
 from bilearn.experiments.contents import Table
-from bilearn.experiments.records import numbers, unpacked
+from bilearn.experiments.records import Results, numbers, plain, unpacked
 from bilearn.experiments.sampling_baselines import SamplingBaselines
 from bilearn.experiments.sampling_patterns import SamplingPatterns
 from bilearn.experiments.sampling_regularizers import SamplingRegularizers
@@ -16,12 +16,13 @@ from bilearn.experiments.sampling_sparsity import SamplingSparsity
 from bilearn.experiments.sampling_training import SamplingTraining
 from bilearn.experiments.sampling_warm_up import SamplingWarmUp, bump
 from bilearn.experiments.session import run_experiment
+from bilearn.run_records import encode
 from bilearn.sampling_study.comparison import paired
 
 pytest.importorskip("nibabel")
 pytest.importorskip("nilearn")
 
-TINY = {"size": 12, "count": 1, "test_count": 1, "steps": 1, "exchanges": 0}
+TINY = {"size": 12, "count": 1, "test_count": 1, "steps": 1, "exchanges": 0, "regularizer": "h1"}
 
 
 def test_warm_up_draws_page_and_figures(tmp_path):
@@ -46,7 +47,7 @@ def test_bump_is_smooth_and_centered():
 
 def test_baselines_have_the_learned_number_of_samples(tmp_path):
     experiment = SamplingBaselines.quick(
-        **TINY, rates=(0.25,), baselines=("low-pass", "greedy"), greedy_steps=2, greedy_batch=2
+        **TINY, rates=(0.25,), pattern="columns", baselines=("low-pass", "greedy"), greedy_steps=2, greedy_batch=2
     )
     results = run_experiment(experiment, tmp_path)
     records = results.below("rate", "36")
@@ -59,9 +60,8 @@ def test_baselines_have_the_learned_number_of_samples(tmp_path):
     assert "learned minus it" in (tmp_path / "report.html").read_text()
 
 
-def test_regularizers_cross_table(tmp_path):
-    experiment = SamplingRegularizers.quick(**TINY, regularizers=("none", "h1"))
-    results = run_experiment(experiment, tmp_path)
+def test_regularizers_cross_table():
+    results = computed(SamplingRegularizers.quick(**TINY, regularizers=("none", "h1")))
     assert set(results.parts) == {"learned/none", "learned/h1", "cross/none/h1", "cross/h1/none"}
     own, other = results.parts["learned/none"], results.parts["cross/none/h1"]
     assert np.array_equal(unpacked(own["mask"]), unpacked(other["mask"]))
@@ -72,14 +72,16 @@ def test_regularizers_cross_table(tmp_path):
     assert row[2].startswith(f"{float(numbers(other['quality']['psnr'])[0]):.2f} (")
 
 
-def test_sparsity_and_training_record_their_variable(tmp_path):
-    sparsity = SamplingSparsity.quick(**TINY, betas=(1e-3,))
-    record = run_experiment(sparsity, _new(tmp_path, "sparsity")).parts["beta/0.001"]
-    assert record["beta"] == 1e-3
-    assert 0 < record["samples"] <= 144
-    training = SamplingTraining.quick(**{**TINY, "counts": (1,)})
-    record = run_experiment(training, _new(tmp_path, "training")).parts["count/1"]
-    assert record["learning"]["samples"] == 36
+def test_sparsity_and_training_record_their_variable():
+    sparsity = computed(SamplingSparsity.quick(**TINY, betas=(1e-3,)))
+    assert sparsity.parts["beta/0.001"]["beta"] == 1e-3
+    assert 0 < sparsity.parts["beta/0.001"]["samples"] <= 144
+    training = computed(SamplingTraining.quick(**TINY, counts=(1,)))
+    assert training.parts["count/1"]["learning"]["samples"] == 36
+    for kind, results in ((SamplingSparsity, sparsity), (SamplingTraining, training)):
+        contents = [content for section in kind.sections(results) for content in section.contents]
+        assert all("<" in content.markup() for content in contents)
+        assert len(contents) >= 3
 
 
 def test_patterns_sample_whole_lines():
@@ -119,7 +121,9 @@ def test_every_experiment_has_a_command_of_its_name():
         assert experiment_class(name).name == name
 
 
-def _new(parent, name):
-    folder = parent / name
-    folder.mkdir()
-    return folder
+def computed(experiment):
+    """Records in memory, without a directory."""
+    results = Results(experiment.name, experiment.options(), {})
+    for part in experiment.parts():
+        results.parts[part.key] = encode(plain(part.compute(results.parts)), part.key)
+    return results

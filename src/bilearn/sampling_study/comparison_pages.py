@@ -12,12 +12,13 @@ from bilearn.experiments.records import unpacked
 from bilearn.report.charts import Chart, Curve, axis_for
 from bilearn.report.formatting import number
 from bilearn.sampling_study.comparison import METRICS, before_and_after, mean_of, paired, rate_of
-from bilearn.sampling_study.figures import STYLES, caption_of, density_panel, pattern_tile, spread_tile
+from bilearn.sampling_study.figures import caption_of, density_panel, pattern_tile, spread_tile
 from bilearn.sampling_study.reconstruction import DATA_RANGE
 from bilearn.sampling_study.tiles import Tiles, reconstruction_tiles
 
 Record = Mapping[str, Any]
 LEARNED_KEY = "learned"
+_COLORS = ("run-1", "run-2", "run-3", "run-4", "run-5", "run-6", "default", "noisy")
 _WIDE = 6
 _SHOWN = 4
 
@@ -60,7 +61,8 @@ def quality_table(records: Mapping[str, Record], reference: str | None = LEARNED
 
 def rate_figure(by_rate: Sequence[Mapping[str, Record]], name: str = "quality-against-rate") -> Content:
     """PSNR and SSIM against rate, a curve for every mask."""
-    keys = list(dict.fromkeys(key for records in by_rate for key in records))
+    found = dict.fromkeys(key for records in by_rate for key in records)
+    keys = [*(key for key in found if key != LEARNED_KEY), *(key for key in found if key == LEARNED_KEY)]
     panels = []
     for metric, (title, unit, _) in METRICS.items():
         curves = []
@@ -71,9 +73,16 @@ def rate_figure(by_rate: Sequence[Mapping[str, Record]], name: str = "quality-ag
             x = np.asarray([100 * rate_of(r) for r in found])
             y = np.asarray([mean_of(r, metric) for r in found])
             order = np.argsort(x)
-            style = "truth" if key == LEARNED_KEY else STYLES[(k - 1) % len(STYLES)]
+            style = "truth" if key == LEARNED_KEY else _COLORS[k % len(_COLORS)]
             curves.append(
-                Curve(x[order], y[order], style, found[0]["title"], dots=True, hollow=k > len(STYLES), line=True)
+                Curve(
+                    x[order],
+                    y[order],
+                    style,
+                    found[0]["title"],
+                    dots=True,
+                    hollow=k >= len(_COLORS) and key != LEARNED_KEY,
+                )
             )
         if not curves:
             continue
@@ -94,7 +103,7 @@ def rate_figure(by_rate: Sequence[Mapping[str, Record]], name: str = "quality-ag
 def mask_tiles(records: Mapping[str, Record], name: str) -> Content:
     """The masks, zero frequency in the middle."""
     tiles = [
-        pattern_tile(r["title"], unpacked(r["mask"]), f"{r['samples']} samples, {caption_of(_means(r))}")
+        pattern_tile(r["title"], unpacked(r["mask"]), f"{r['samples']} samples\n{caption_of(_means(r))}")
         for r in records.values()
     ]
     rows = [("", tiles[k : k + _WIDE]) for k in range(0, len(tiles), _WIDE)]

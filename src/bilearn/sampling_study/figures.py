@@ -14,7 +14,7 @@ from bilearn.report.charts import Chart, Curve, axis_for
 from bilearn.report.pictures import Window
 from bilearn.sampling_study.tiles import Tile, Tiles, reconstruction_tiles
 
-STYLES = ("run-1", "run-2", "run-3", "run-4", "run-5", "run-6", "learned", "default", "noisy")
+STYLES = ("run-1", "run-2", "run-3", "run-4", "run-5", "run-6", "default", "noisy")
 _RINGS = 24
 _SPREAD_DECIBEL = 60.0
 _LARGEST = 48

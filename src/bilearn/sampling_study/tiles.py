@@ -115,7 +115,7 @@ def _draw(rows: Sequence[tuple[str, Sequence[Tile]]]) -> bytes:
     from PIL import Image
 
     columns = max(len(tiles) for _, tiles in rows)
-    figure = Figure(figsize=(min(1.9 * columns, 11.0), 2.15 * len(rows)), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(min(1.9 * columns, 11.0), 2.4 * len(rows)), dpi=_DPI, layout="constrained")
     grid: Any = figure.subplots(len(rows), columns, squeeze=False)
     for line, (title, tiles) in zip(grid, rows, strict=True):
         for k, axes in enumerate(line):
@@ -133,7 +133,7 @@ def _draw(rows: Sequence[tuple[str, Sequence[Tile]]]) -> bytes:
     raw = io.BytesIO()
     figure.savefig(raw, format="png", facecolor="white")
     raw.seek(0)
-    picture = Image.open(raw).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    picture = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small = io.BytesIO()
     picture.save(small, format="PNG", optimize=True)
     return small.getvalue()
