@@ -4,6 +4,7 @@ from bilearn.mri.coils import CoilFourierTransform, birdcage_maps
 from bilearn.mri.energy import sampling_energy
 from bilearn.mri.fidelity import KSpaceFidelity
 from bilearn.mri.fourier import FourierTransform
+from bilearn.mri.non_cartesian import NonCartesian, nonuniform_fourier
 from bilearn.mri.pattern import FreePattern, GroupedPattern, Pattern, mirrored
 from bilearn.mri.weighting import Linear, Odds, Square, Weighting
 
@@ -14,11 +15,13 @@ __all__ = [
     "GroupedPattern",
     "KSpaceFidelity",
     "Linear",
+    "NonCartesian",
     "Odds",
     "Pattern",
     "Square",
     "Weighting",
     "birdcage_maps",
     "mirrored",
+    "nonuniform_fourier",
     "sampling_energy",
 ]
