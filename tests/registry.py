@@ -20,6 +20,7 @@ from bilearn.hypergradient import (
     ImplicitHypergradient,
     Neumann,
     OneStep,
+    SingleLoop,
     TangentHypergradient,
     Unrolled,
     ValueFunctionPenalty,
@@ -503,6 +504,7 @@ ESTIMATORS: list[EstimatorCase] = [
     ),
     EstimatorCase("one_step", lambda: OneStep(), needs_smoothness=True, exact=False),
     EstimatorCase("equilibrium", lambda: EquilibriumHypergradient(fallback=1e-11), uses_solver=False),
+    EstimatorCase("single_loop", lambda: SingleLoop(steps=3), True, uses_solver=False, adapts=False, exact=False),
     EstimatorCase("neumann", lambda: Neumann(terms=6), needs_smoothness=True, uses_solver=False, exact=False),
     EstimatorCase(
         "value_function_penalty", lambda: ValueFunctionPenalty(), uses_solver=False, adapts=False, exact=False

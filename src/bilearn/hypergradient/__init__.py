@@ -8,6 +8,7 @@ from bilearn.hypergradient.finite_differences import FiniteDifferences
 from bilearn.hypergradient.implicit import ImplicitHypergradient
 from bilearn.hypergradient.neumann import Neumann
 from bilearn.hypergradient.one_step import OneStep
+from bilearn.hypergradient.single_loop import SingleLoop
 from bilearn.hypergradient.tangent import TangentHypergradient
 from bilearn.hypergradient.unrolled import Unrolled
 from bilearn.hypergradient.value_function_penalty import ValueFunctionPenalty
@@ -23,6 +24,7 @@ __all__ = [
     "ImplicitHypergradient",
     "Neumann",
     "OneStep",
+    "SingleLoop",
     "TangentHypergradient",
     "Unrolled",
     "Unsymmetric",

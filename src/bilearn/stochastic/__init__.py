@@ -10,6 +10,7 @@ from bilearn.stochastic.saba import SABA
 from bilearn.stochastic.sampler import Batch, BatchSampler
 from bilearn.stochastic.soba import MASOBA, SOBA
 from bilearn.stochastic.tables import GradientTable
+from bilearn.stochastic.variance_reduced import VarianceReduced
 
 __all__ = [
     "MASOBA",
@@ -34,6 +35,7 @@ __all__ = [
     "StochasticResult",
     "StochasticState",
     "UpperParts",
+    "VarianceReduced",
     "exact",
     "run_stochastic",
     "simulated_quadratic",
