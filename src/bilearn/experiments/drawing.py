@@ -17,6 +17,8 @@ from bilearn.report.page import document
 if TYPE_CHECKING:
     from rich.console import Console
 
+EXPERIMENT = "bilearn experiment"
+
 
 def draw(directory: str | Path) -> Path:
     """Write the figures and ``report.html`` of an experiment, finished or interrupted, from its records.
@@ -34,7 +36,14 @@ def draw(directory: str | Path) -> Path:
     return write_page(path, results, kind.purpose, kind.sections(results))
 
 
-def write_page(directory: Path, results: Results, purpose: str, sections: Sequence[Section]) -> Path:
+def write_page(
+    directory: Path,
+    results: Results,
+    purpose: str,
+    sections: Sequence[Section],
+    program: str = EXPERIMENT,
+    resume: str = "bilearn experiment resume DIRECTORY",
+) -> Path:
     """Write the figures and ``report.html`` of records.
 
     Args:
@@ -42,6 +51,8 @@ def write_page(directory: Path, results: Results, purpose: str, sections: Sequen
         results: the records, for header and setup.
         purpose: a sentence below the title.
         sections: what is shown of them.
+        program: the command that made them, above the title.
+        resume: how to continue an unfinished run.
 
     Returns:
         Path of the page.
@@ -52,7 +63,7 @@ def write_page(directory: Path, results: Results, purpose: str, sections: Sequen
                 with replacing(directory / f"{name}.png") as file:
                     file.write(picture)
     with replacing(directory / REPORT) as file:
-        file.write(_page(results, purpose, sections).encode())
+        file.write(_page(results, _header(results, purpose, program, resume), sections, program).encode())
     return directory / REPORT
 
 
@@ -69,28 +80,28 @@ def show(directory: str | Path, console: Console) -> None:
             content.show(console)
 
 
-def _page(results: Results, purpose: str, sections: Sequence[Section]) -> str:
+def _page(results: Results, header: Markup, sections: Sequence[Section], program: str) -> str:
     links = [tag("a", s.title, href=f"#{s.identifier}") for s in sections] + [tag("a", "Setup", href="#setup")]
     empty = tag("p", "Nothing was recorded for this section yet.", class_="empty")
     body = join(
-        _header(results, purpose),
+        header,
         [
             section(s.identifier, s.title, s.text, [c.markup() for c in s.contents] if s.contents else empty)
             for s in sections
         ],
         _setup(results),
     )
-    return document(f"{results.experiment} · bilearn experiment", body, tag("nav", tag("div", links)))
+    return document(f"{results.experiment} · {program}", body, tag("nav", tag("div", links)))
 
 
-def _header(results: Results, purpose: str) -> Markup:
+def _header(results: Results, purpose: str, program: str, resume: str) -> Markup:
     finished = results.status == FINISHED
     n = len(results.parts)
     done = f"{count(n)} part{'' if n == 1 else 's'} in {duration(results.seconds)}."
-    advice = "" if finished else " Continue with: bilearn experiment resume DIRECTORY"
+    advice = "" if finished else f" Continue with: {resume}"
     return tag(
         "header",
-        tag("p", "bilearn experiment", class_="eyebrow"),
+        tag("p", program, class_="eyebrow"),
         tag("h1", results.experiment),
         tag("p", purpose, class_="subtitle"),
         tag(

@@ -62,12 +62,8 @@ def baseline_into(directory: Path, name: str, rate: float, draws: int, setup: St
     results.parts["mask"] = encode(plain(record), BASELINE)
     results.seconds = time.perf_counter() - begin
     results.write(directory)
-    write_page(
-        directory,
-        results,
-        "A sampling mask of a known rule, its regularization weight tuned.",
-        baseline_sections(results),
-    )
+    purpose = "A sampling mask of a known rule, its regularization weight tuned."
+    write_page(directory, results, purpose, baseline_sections(results), "bilearn sample")
     return results
 
 

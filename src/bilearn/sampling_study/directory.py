@@ -75,7 +75,7 @@ def draw_learned(directory: Path) -> Path:
         ValueError: if they are damaged, or of something else.
     """
     results = read_learned(directory)
-    return write_page(directory, results, _PURPOSE, learned_sections(results))
+    return write_page(directory, results, _PURPOSE, learned_sections(results), "bilearn sample", "the same command")
 
 
 def learned_sections(results: Results) -> list[Section]:
