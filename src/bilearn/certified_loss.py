@@ -106,6 +106,6 @@ def certified_loss(
         notes = []
         if accuracy is not None and not reached <= accuracy:
             notes.append(f"the requested value accuracy {accuracy:.3g} was not reached: the bound is {reached:.3g}")
-        if (notes or accuracy is None) and not solution.converged:
+        if (notes and solution.stationary) or ((notes or accuracy is None) and not solution.converged):
             notes.append(solution.describe())
         return CertifiedLoss(losses, low, high, solution, "; ".join(notes), cost)

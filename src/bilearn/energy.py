@@ -107,10 +107,14 @@ class Energy(nn.Module):
         """
         return self.hessian(x, y), lambda direction: None
 
+    def directional(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """sum_i <grad h(x_i), v_i>, a scalar that is differentiable in theta and v in grad mode."""
+        return _batch.dot(self.grad(x, y), v).sum()
+
     def cross_vjp(self, x: Tensor, y: Tensor, v: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
         """d/dtheta of sum_i <grad h(x_i), v_i>, one tensor per parameter, summed over the batch."""
         with torch.enable_grad():
-            directional = (self.grad(x.detach(), y) * v.detach()).sum()
+            directional = self.directional(x.detach(), y, v.detach())
             if not directional.requires_grad:
                 return tuple(torch.zeros_like(p) for p in parameters)
             return torch.autograd.grad(directional, list(parameters), materialize_grads=True)

@@ -20,6 +20,7 @@ from bilearn.regularizers import (
     CubicAbsolute,
     DirectionalDifferences,
     DirectionalTV,
+    FilterRegularizer,
     FiniteDifferences,
     Potential,
     Regularizer,
@@ -30,6 +31,7 @@ from bilearn.regularizers import (
     Tikhonov,
     WaveletSparsity,
 )
+from bilearn.regularizers.filter_description import build_filters, describe_filters
 from bilearn.run_records import encode
 from bilearn.solution import Solution, Tolerance
 from bilearn.variational import VariationalEnergy
@@ -297,6 +299,11 @@ def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
     if isinstance(regularizer, Sum):
         terms = [t for t in regularizer.terms if isinstance(t, Regularizer)]
         return {"kind": "sum", "terms": [_describe_regularizer(t) for t in terms]}
+    if isinstance(regularizer, FilterRegularizer):
+        described = describe_filters(regularizer)
+        if described is None:
+            raise _foreign("regularizer", regularizer)
+        return described
     if isinstance(regularizer, Tikhonov):
         return {"kind": "tikhonov", "numbers": numbers}
     if isinstance(regularizer, SquaredH1):
@@ -344,6 +351,8 @@ def _potential_name(potential: Potential) -> str:
 def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
     if entry["kind"] == "sum":
         return Sum(*(_build_regularizer(term) for term in entry["terms"]))
+    if entry["kind"] in ("foe", "ridge"):
+        return build_filters(entry)
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
     rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}

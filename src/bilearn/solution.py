@@ -76,7 +76,7 @@ class Solution:
         gradient_norm: (B,) |grad h(x)| (for a linear system: the residual norm), without the rounding allowance.
         rounding: (B,) bound on the rounding error of the computed gradient.
         error: (B,) bound on |x - xhat|: (gradient_norm + rounding) / mu; infinite where mu is unknown.
-        certified: whether every constant in ``error`` was declared (not estimated).
+        certified: whether every ``error`` is a bound by declared (not estimated) constants.
         status: (B,) integer codes of :class:`Status`.
         steps: (B,) steps taken.
         cost: work of this solve.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bilearn import _batch
 from bilearn._dense import LARGEST, dense_solver
@@ -52,17 +51,10 @@ class VariationalEnergy(Energy):
         value, gradient = self.regularizer.add_value_and_grad(self.operator.A_adjoint(self.fidelity.grad(z, y)), x)
         return self.fidelity(z, y) + value, gradient
 
-    def cross_vjp(self, x: Tensor, y: Tensor, v: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
-        """Derivative of <D'(A x, y), A v> + <R'(x), v>, in the forms that cost least."""
-        with torch.enable_grad():
-            point, direction = x.detach(), v.detach()
-            total = self.regularizer.directional(point, direction)
-            if any(p.requires_grad for part in (self.fidelity, self.operator) for p in part.parameters()):
-                slope = self.fidelity.grad(self.operator.A(point), y)
-                total = total + _batch.dot(slope, self.operator.A(direction)).sum()
-            if not total.requires_grad:
-                return tuple(torch.zeros_like(p) for p in parameters)
-            return torch.autograd.grad(total, list(parameters), materialize_grads=True)
+    def directional(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """<D'(A x, y), A v> + <R'(x), v>: needs no adjoint of A, nor of the filters of a regularizer."""
+        slope = self.fidelity.grad(self.operator.A(x), y)
+        return _batch.dot(slope, self.operator.A(v)).sum() + self.regularizer.directional(x, v)
 
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """A' diag(D'') A + R''(x)."""

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bilearn.experiment.build_filters import build_filter_regularizer
 from bilearn.experiment.data_schema import Parameter
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.model_schema import (
+    ConvexRidgeConfig,
     FidelityConfig,
+    FieldsOfExpertsConfig,
     HuberConfig,
     KullbackLeiblerConfig,
     LeastSquaresConfig,
@@ -25,6 +28,7 @@ from bilearn.experiment.model_schema import (
     SquaredH1Config,
     SumConfig,
     TikhonovConfig,
+    WeaklyConvexRidgeConfig,
 )
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.losses import NegativePSNR, SmoothedL1, SquaredError, SSIMLoss, UpperLoss
@@ -41,9 +45,10 @@ def build_energy(
     regularizer: RegularizerConfig,
     operator: ForwardOperator,
     image_shape: tuple[int, ...],
+    seed: int = 0,
 ) -> VariationalEnergy:
-    """The energy at its start parameters."""
-    energy = VariationalEnergy(build_fidelity(fidelity), build_regularizer(regularizer, image_shape), operator)
+    """The energy at its start parameters; ``seed`` draws random filters."""
+    energy = VariationalEnergy(build_fidelity(fidelity), build_regularizer(regularizer, image_shape, seed), operator)
     if not any(p.requires_grad for p in energy.parameters()):
         raise ConfigError("regularizer: found no learned parameter; write one as alpha = { start = 0.1 }")
     return energy
@@ -71,11 +76,13 @@ def build_fidelity(config: FidelityConfig) -> Fidelity:
     )
 
 
-def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...]) -> Regularizer:
+def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], seed: int = 0) -> Regularizer:
     """The regularizer of the section [regularizer] for images (C, H, W) or signals (C, L)."""
     axes = len(image_shape) - 1
     if isinstance(config, SumConfig):
         return Sum(*(build_regularizer(term, image_shape) for term in config.terms))
+    if isinstance(config, (FieldsOfExpertsConfig, ConvexRidgeConfig, WeaklyConvexRidgeConfig)):
+        return build_filter_regularizer(config, image_shape, seed)
     alpha = _value(config.alpha, image_shape)
     if isinstance(config, SmoothedTVConfig):
         parameters = {"alpha": config.alpha, "xi": config.xi, "nu": config.nu}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from bilearn.experiment.data_schema import Number, Parameter, Section, learned
 
@@ -82,6 +82,51 @@ class TikhonovConfig(Section):
     alpha: Number = learned(1e-2, 1e-7, 1e4)
 
 
+class FieldsOfExpertsConfig(Section):
+    """sum_c w_c sum_j phi((k_c * x)_j): filters, weights and potentials learned from data."""
+
+    kind: Literal["foe"]
+    filters: PositiveInt = Field(default=24, description="number of filters")
+    size: PositiveInt = Field(default=5, description="side of the filters in pixels")
+    start: Literal["cosine", "random"] = Field(default="cosine", description="filters to begin with")
+    learn_filters: bool = Field(default=True, description="learn the filters, not only their weights")
+    zero_mean: bool = Field(default=True, description="filters with mean zero, so that constant images are free")
+    boundary: Literal["valid", "zero"] = "valid"
+    weights: Number = learned(1e-2, 1e-7, 1e2)
+    potential: Literal["student-t", "log-cosh", "absolute", "spline"] = Field(
+        default="student-t", description="phi; only student-t, and a spline with weak > 0, is not convex"
+    )
+    nu: Number = learned(1e-2, 1e-4, 1.0)
+    pieces: PositiveInt = Field(default=20, description="spline: pieces of the derivative")
+    span: PositiveFloat = Field(default=1.0, description="spline: response beyond which the derivative is constant")
+    weak: float = Field(default=0.0, ge=0, description="spline: how far phi may be from convex, phi'' >= -weak")
+    steepest: PositiveFloat = Field(default=10.0, description="spline: largest phi''")
+    degree: Literal[1, 2] = Field(default=2, description="spline: degree of the derivative")
+
+
+class _RidgeConfig(Section):
+    channels: list[PositiveInt] = Field(default=[4, 8, 64], min_length=1, description="channels after each layer")
+    size: PositiveInt = Field(default=5, description="side of the filters of a layer in pixels, odd")
+    learn_filters: bool = Field(default=True, description="learn the layers, not only the numbers below")
+    weight: Number = learned(1.0, 1e-4, 1e4)
+    scale: Number = Parameter(start=1.0, learn=False)
+    sharpness: Number = learned(20.0, 1.0, 1e4)
+    gains: Number = learned(20.0, 1e-1, 1e4)
+
+
+class ConvexRidgeConfig(_RidgeConfig):
+    """Convex ridge regularizer (CRR): a chain of convolutions and a convex piecewise quadratic function."""
+
+    kind: Literal["crr"]
+
+
+class WeaklyConvexRidgeConfig(_RidgeConfig):
+    """Weakly convex ridge regularizer (WCRR): as CRR minus a flatter copy; certified for denoising with weight < 1."""
+
+    kind: Literal["wcrr"]
+    weight: Number = learned(0.9, 1e-4, 0.99)
+
+
 TermConfig = Annotated[SmoothedTVConfig | SquaredH1Config | TikhonovConfig, Field(discriminator="kind")]
 
 
@@ -93,7 +138,14 @@ class SumConfig(Section):
 
 
 RegularizerConfig = Annotated[
-    SmoothedTVConfig | SquaredH1Config | TikhonovConfig | SumConfig, Field(discriminator="kind")
+    SmoothedTVConfig
+    | SquaredH1Config
+    | TikhonovConfig
+    | FieldsOfExpertsConfig
+    | ConvexRidgeConfig
+    | WeaklyConvexRidgeConfig
+    | SumConfig,
+    Field(discriminator="kind"),
 ]
 
 

@@ -69,7 +69,7 @@ def build(config: ExperimentConfig) -> Experiment:
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     data = build_data(config)
-    energy = build_energy(config.fidelity, config.regularizer, data.operator, data.image_shape)
+    energy = build_energy(config.fidelity, config.regularizer, data.operator, data.image_shape, config.run.seed)
     energy.fidelity.to(config.run.device)
     energy.regularizer.to(config.run.device)
     loss, solver = build_loss(config.loss), build_solver(config.solver)

@@ -55,14 +55,16 @@ def _power_norm(energy: Energy, x: Tensor, y: Tensor, parameters: list[nn.Parame
     with torch.enable_grad():
         dummy = torch.zeros_like(x).requires_grad_(True)
         rows = torch.autograd.grad(
-            _batch.dot(energy.grad(x.detach(), y), dummy).sum(), parameters, create_graph=True, materialize_grads=True
+            energy.directional(x.detach(), y, dummy), parameters, create_graph=True, materialize_grads=True
         )
     direction = tuple(torch.ones_like(p) for p in parameters)
     estimate = torch.zeros((), dtype=rows[0].dtype, device=x.device)
     if all(r.requires_grad for r in rows):
         for _ in range(_POWER_STEPS):
             length = torch.sqrt(torch.stack([d.square().sum() for d in direction]).sum())
+            # normalized, because the powers overflow in float32
+            direction = tuple(d / torch.where(length > 0, length, 1.0) for d in direction)
             (image,) = torch.autograd.grad(rows, dummy, direction, retain_graph=True, materialize_grads=True)
-            estimate = torch.where(length > 0, torch.linalg.vector_norm(image) / length, estimate)
+            estimate = torch.where(length > 0, torch.linalg.vector_norm(image), estimate)
             direction = energy.cross_vjp(x, y, image, parameters)
     return estimate.to(x.device, _batch.norm(x).dtype).expand(_batch.size(x))

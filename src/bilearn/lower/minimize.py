@@ -212,5 +212,5 @@ class _Answers:
             met = status == Status.CONVERGED
             status = torch.where(met & ~certain, int(Status.NOT_CERTIFIABLE), status)
         error = torch.where(certain, (self.norm + self.rounding) / self.mu, torch.inf)
-        declared = problem.curvature.strong_convexity.declared
+        declared = problem.curvature.strong_convexity.declared and bool(certain.all())
         return Solution(self.x, self.norm, self.rounding, error, declared, status, self.steps, problem.cost, method)

@@ -142,10 +142,10 @@ class FilterChain(FilterBank):
 
 def composition(layers: Sequence[Tensor]) -> Tensor:
     """(out, 1, size, size) filters equal to a chain of layers (out, in, k, k) on the infinite plane."""
-    composed = layers[0].transpose(0, 1)
-    for layer in layers[1:]:
-        composed = F.conv2d(composed, layer.flip(2, 3), padding=layer.shape[-1] - 1)
-    return composed.transpose(0, 1)
+    side = 1 + sum(layer.shape[-1] - 1 for layer in layers)
+    symbols = [torch.fft.rfft2(layer, s=(side, side)).permute(2, 3, 0, 1) for layer in layers]
+    composed = reduce(lambda z, symbol: symbol @ z, symbols)
+    return torch.fft.irfft2(composed.permute(2, 3, 0, 1), s=(side, side))
 
 
 def layer_norm_squared(layer: Tensor) -> Tensor:

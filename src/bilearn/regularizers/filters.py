@@ -148,9 +148,12 @@ def symbol_maximum(taps: Tensor) -> Tensor:
 
 def grid_maximum(taps: Tensor, points: int) -> Tensor:
     """max over a grid of ``points`` x ``points`` frequencies of sum_c |k_c^(w)|^2, from the summed autocorrelation."""
-    stack = taps.transpose(0, 1)
-    correlation = F.conv2d(stack, stack, padding=taps.shape[-1] - 1)
-    return torch.fft.rfft2(correlation[0, 0], s=(points, points)).abs().max()
+    side = 2 * taps.shape[-1] - 1
+    power = torch.fft.rfft2(taps[:, 0], s=(side, side)).abs().square().sum(0)
+    correlation = torch.fft.irfft2(power, s=(side, side))
+    # the shift of the origin changes the phase only, which abs removes
+    centered = torch.fft.fftshift(correlation)
+    return torch.fft.rfft2(centered, s=(points, points)).abs().max()
 
 
 def blocked(u: Tensor) -> bool:
