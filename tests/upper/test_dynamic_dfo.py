@@ -12,15 +12,41 @@ from synthetic_oracles import ERRORS, FREUDENSTEIN_ROTH, LINEAR, ROSENBROCK, UNB
 
 from bilearn.evaluation import Evaluation
 from bilearn.lower import NesterovGradient
+from bilearn.parameters import Coordinate, Identity
 from bilearn.penalties import ConditionNumber
 from bilearn.problems import one_parameter, three_parameters
 from bilearn.upper import DynamicDFO, UpperStatus, run, state_from_tree, state_to_tree
+from bilearn.upper.box_quadratic import minimize_in_box
+from bilearn.upper.dynamic_dfo_geometry import MANY, choose, renew_set
 from bilearn.upper.dynamic_dfo_model import InterpolationModel
 from bilearn.upper.dynamic_dfo_points import Points
 from bilearn.upper.interpolation import Lagrange
 from bilearn.upper.interpolation_set import InterpolationSet
 
 CONVERGED = {UpperStatus.SMALL_DECREASE, UpperStatus.SMALL_STEP}
+
+
+WEIGHTS = MANY + 4
+
+
+def saturating(theta: torch.Tensor) -> torch.Tensor:
+    """Residuals that are steep near the lower bound, coupled with the next; some weights belong on the bound."""
+    target = torch.linspace(-0.3, 0.6, WEIGHTS, dtype=torch.float64)
+    steep = theta / (theta + 0.2) - target
+    return torch.cat((steep, 0.3 * (theta[1:] - theta[:-1])))
+
+
+def many_weights() -> Problem:
+    """A problem with more than 16 plain parameters; the optimum is that of Gauss-Newton steps in the box."""
+    theta = torch.full((WEIGHTS,), 0.5, dtype=torch.float64)
+    for _ in range(60):
+        jacobian = torch.autograd.functional.jacobian(saturating, theta)
+        assert isinstance(jacobian, torch.Tensor)
+        step = minimize_in_box(jacobian.T @ jacobian, jacobian.T @ saturating(theta), 0.01 - theta, 1.0 - theta)
+        theta = theta + 0.5 * step
+    optimum = float(saturating(theta).square().sum())
+    box: list[Coordinate] = [Identity((0.01, 1.0)) for _ in range(WEIGHTS)]
+    return Problem("many", saturating, box, [0.5] * WEIGHTS, optimum, theta.tolist())
 
 
 class ResidualOracle(SyntheticOracle):
@@ -70,6 +96,38 @@ def test_large_residuals_need_the_second_order_of_the_interpolants() -> None:
         return len(oracle.asked)
 
     assert evaluations(None) < evaluations(3)
+
+
+@pytest.mark.parametrize(("error", "each"), [("exact", 10), ("below", 10), ("mixed", 25)])
+def test_many_parameters_reach_the_optimum_on_bounds(error: str, each: int) -> None:
+    problem = many_weights()
+    oracle = ResidualOracle(problem, error, torch.float64)
+
+    def reached(state):
+        return UpperStatus.EARLY_STOP if oracle.exact(state.best.theta) <= 1.01 * problem.optimum else None
+
+    state = run(DynamicDFO(max_evaluations=each * WEIGHTS), oracle, max_steps=300, callback=reached)
+    check_requests(oracle, state)
+    assert state.status is UpperStatus.EARLY_STOP
+    assert min(problem.minimizer) == pytest.approx(0.01)
+
+
+def test_renewal_replaces_the_farthest_points_a_few_at_a_time() -> None:
+    oracle = ResidualOracle(many_weights(), "exact", torch.float64)
+    points = Points(oracle, (), ())
+    start = torch.tensor(oracle.problem.start, dtype=torch.float64)
+    points.add(start, 1.0)
+    for axis in range(WEIGHTS):
+        points.add(start - 0.4 * torch.eye(WEIGHTS, dtype=torch.float64)[axis], 1.0)
+    radius, counts = 0.1, []
+    assert not choose(points, radius, None).fully_linear
+    while renew_set(points, radius, None, 1.0):
+        counts.append(points.requests)
+        assert len(counts) < WEIGHTS
+    assert counts[0] == 1 + WEIGHTS + 3
+    final = choose(points, radius, None)
+    assert final.fully_linear
+    assert float(points.nodes()[final.chosen].abs().max()) <= 2 * radius
 
 
 @pytest.mark.parametrize("error", ["above", "below", "mixed"])

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.upper.accuracy import MAX_REQUESTS, finite, scale_of
+from bilearn.upper.dynamic_dfo_geometry import MANY, choose, improve_set, renew_set
 from bilearn.upper.dynamic_dfo_model import InterpolationModel, Proposal
 from bilearn.upper.dynamic_dfo_points import Points, doubt
+from bilearn.upper.dynamic_dfo_start import screen, settle
 from bilearn.upper.gauss_newton_model import double
-from bilearn.upper.interpolation_set import InterpolationSet
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 
 _SMALL = 1e-2
@@ -32,6 +33,13 @@ _SLACK = 1.1
 _GLANCE = 8.0
 """A trial point is first evaluated to this many times the current value: enough to reject a bad one."""
 
+
+_SHARP = 0.02
+"""With many parameters, bound on every new value relative to the predicted decrease: refreshing values later costs more."""
+_GENTLE = 0.9
+"""With many parameters, factor of the radius after a rejected step that renewed points."""
+_PATIENCE = 4
+"""With many parameters, steps without an accepted point that count as one: most of them are due to far points."""
 
 _EXHAUSTED = frozenset({UpperStatus.SMALL_STEP, UpperStatus.SMALL_DECREASE})
 
@@ -82,14 +90,28 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
        fully linear and the values behind the model were accurate enough for the next step too; otherwise improve the set
        and those values first. The trial point stays among the evaluated points either way.
 
+    *Many parameters.* With more than 16 parameters repairing a set costs too many evaluations. Then models are linear,
+    points count however far they are, and these parts of a step change:
+
+    * The step stays in the part of the trust region that goes seven tenths of the way to a bound of a plain coordinate.
+    * New values, and the current one, are asked for to 0.02 times the predicted decrease, so that few are refreshed later.
+    * The factor of ``model_accuracy`` falls after every fourth step that accepted nothing.
+    * A rejected step replaces at most three points farther away than twice the radius by near ones
+      (:func:`bilearn.upper.dynamic_dfo_geometry.renew_set`) and multiplies the radius by 0.9; by 0.5 where there were none.
+      A rejected trial point that is proved to be better becomes the current iterate nevertheless.
+
+    The fully linear test remains where it decides about stopping: in the criticality phase, and no radius is smaller than
+    ``final_radius`` as long as far points are renewed.
+
     It differs from Algorithm 1 of the paper in these: residuals are vectors, not their norms, and their models become
     quadratic where more than n + 1 points are at hand; certified intervals may settle a decision before (32) holds; a trial
-    that is proved better by step 5 is accepted whatever the geometry; the start is screened.
+    that is proved better by step 5 is accepted whatever the geometry; the start is screened; with many parameters the radius
+    may shrink before the set is fully linear.
 
     Conditions: F bounded below and continuously differentiable with Lipschitz gradient on the box (each residual, where
     there are residuals); lower levels strongly convex, so that bounds exist and the oracle can bring them below any positive
     number. With linear models (``points`` = n + 1) and without ``final_radius`` those are the assumptions under which the
-    paper proves that its criticality measure tends to zero in the sense of a limit inferior; for the differences below no
+    paper proves that its criticality measure tends to zero in the sense of a limit inferior; for the differences above no
     such theorem is claimed, but every accepted step is a proved decrease wherever certified intervals decide. No gradient
     of F is needed. With ``prescribed`` accuracies nothing is guaranteed.
 
@@ -112,7 +134,7 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         max_radius: largest radius.
         final_radius: SMALL_DECREASE when a model that is fully linear at this radius promises nothing, SMALL_STEP when
             rejected steps have made the radius so small.
-        points: most points of one model; n + 1 keeps all models linear, None is 2n + 1.
+        points: most points of one model; n + 1 keeps all models linear, None is 2n + 1, or n + 1 for more than 16 parameters.
         initial_accuracy: bound on the first values relative to themselves.
         value_accuracy: bound on the values before a decision, relative to the predicted decrease.
         decision_accuracy: the same where intervals cannot decide; below half of ``acceptance`` and of 1 - ``enlarge``.
@@ -177,8 +199,8 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         points.add(theta, math.inf if self.prescribed is None else self.prescribed(self.initial_radius))
         status = UpperStatus.RUNNING if finite(points.current) else UpperStatus.NON_FINITE
         if status is UpperStatus.RUNNING and self.prescribed is None:
-            self._screen(points)
-            self._settle(points, 0)
+            screen(points, self.screening)
+            settle(points, self.initial_accuracy)
         return DynamicDFOState(
             best=points.best,
             current=points.current,
@@ -195,7 +217,8 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             return replace(state, status=UpperStatus.BUDGET)
         points = Points(objective, state.points, state.starts, state.best)
         scale = scale_of(state.initial_value, state.current.value)
-        share = max(self.model_accuracy * _STRICTER**state.failures, _STRICTEST)
+        failures = state.failures // _PATIENCE if len(points.unit) > MANY else state.failures
+        share = max(self.model_accuracy * _STRICTER**failures, _STRICTEST)
         status, radius, improve = self._advance(points, state.radius, state.improve, share, scale)
         moved = not torch.equal(points.current.theta, state.current.theta)
         restarts = state.restarts
@@ -222,8 +245,8 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
     ) -> tuple[UpperStatus, float, bool]:
         """One step; status, next radius, and whether the next step has to improve the set first."""
         nothing = self.decrease_tolerance * scale
-        if improve and not self._choose(points, radius).fully_linear:
-            self._improve(points, radius)
+        if improve and not choose(points, radius, self.points).fully_linear:
+            improve_set(points, radius, self.points, self._spanning(points, radius))
         proposal = self._propose(points, radius, nothing, share)
         if proposal is None:
             lost = radius <= self.final_radius
@@ -239,8 +262,12 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
         if slope <= self.criticality * scale and not fully_linear:
             return UpperStatus.RUNNING, radius, True
 
+        many = len(points.unit) > MANY
+        sharp = _SHARP * proposal.predicted
+        if many and self.prescribed is None and doubt(points.current) > _SLACK * sharp:
+            points.refine(0, sharp)
         wanted = max(self.value_accuracy * proposal.predicted, _GLANCE * abs(points.current.value))
-        trial = points.add(points.at(proposal.move), self._accuracy(radius, wanted))
+        trial = points.add(points.at(proposal.move), self._accuracy(radius, sharp if many else wanted))
         if not finite(points.evaluations[trial]):
             points.drop(trial)
             return self._shrunk(0.5 * proposal.length)
@@ -252,7 +279,16 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             points.promote(trial)
             if ratio >= self.enlarge and proposal.length >= 0.9 * radius:
                 return UpperStatus.RUNNING, min(2.0 * radius, self.max_radius), False
-            return UpperStatus.RUNNING, max(min(radius, 2.0 * proposal.length), 0.25 * radius), False
+            least = 1.0 if many else 0.25
+            return UpperStatus.RUNNING, max(min(radius, 2.0 * proposal.length), least * radius), False
+        if many:
+            if points.evaluations[trial].upper < points.current.lower:
+                points.promote(trial)
+            renewed = renew_set(points, radius, self.points, self._accuracy(radius, sharp))
+            reached = min(radius, 2.0 * proposal.length)
+            if renewed:
+                return UpperStatus.RUNNING, max(_GENTLE * reached, 0.25 * radius, self.final_radius), False
+            return self._shrunk(max(0.5 * reached, 0.25 * radius))
         stale = (
             not improve
             and float(proposal.model.influence(proposal.move).sum()) > _STRICTER * share * proposal.predicted
@@ -297,43 +333,17 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
 
     def _model(self, points: Points, radius: float) -> Proposal | None:
         """Model and step at the values the points have now; points in missing directions are evaluated first."""
-        chosen = self._choose(points, radius)
+        chosen = choose(points, radius, self.points)
         while chosen.lagrange is None:
-            if not self._improve(points, radius):
+            if not improve_set(points, radius, self.points, self._spanning(points, radius)):
                 return None
-            chosen = self._choose(points, radius)
+            chosen = choose(points, radius, self.points)
         model = InterpolationModel.of(points, chosen.chosen, chosen.lagrange)
-        move = model.minimize(*points.box(radius))
+        many = len(points.unit) > MANY
+        move = model.minimize(*(points.interior(radius) if many else points.box(radius)))
         exact = points.at(move)
         move = (double(exact) - double(points.current.theta)) / points.unit
         return Proposal(chosen, model, move, model.decrease(move))
-
-    def _choose(self, points: Points, radius: float) -> InterpolationSet:
-        size = len(points.unit)
-        return InterpolationSet.choose(points.nodes(), radius, 2 * size + 1 if self.points is None else self.points)
-
-    def _improve(self, points: Points, radius: float) -> bool:
-        """Evaluate a point one radius away along the coordinate that the near points span least; whether that worked.
-
-        It lies on the side with more room in the box, and becomes the current iterate if it is proved to be better.
-        """
-        missing = self._choose(points, radius).missing
-        assert missing is not None
-        lower, upper = points.box(radius)
-        axis = int((missing * torch.maximum(-lower, upper)).argmax())
-        move = torch.zeros_like(missing)
-        low, high = points.box(math.inf)
-        move[axis] = upper[axis] if float(high[axis]) >= -float(low[axis]) else lower[axis]
-        current = points.current
-        rough = max(doubt(current), self.value_accuracy * abs(current.value) * min(radius, 1.0) ** 2)
-        index = points.add(points.at(move), self._accuracy(radius, rough))
-        found = points.evaluations[index]
-        if not finite(found):
-            points.drop(index)
-            return False
-        if found.value + doubt(found) < current.value - doubt(current):
-            points.promote(index)
-        return True
 
     def _decide(self, points: Points, trial: int, predicted: float) -> tuple[bool, bool]:
         """Whether the decrease reaches the required one, and whether that could be decided."""
@@ -353,37 +363,15 @@ class DynamicDFO(UpperOptimizer[DynamicDFOState]):
             expected = max(0.5 * expected, smallest)
         return False, False
 
+    def _spanning(self, points: Points, radius: float) -> float:
+        """Accuracy of a point that is evaluated for the set alone: the order of the model's own error."""
+        order = abs(points.current.value) * min(radius, 1.0) ** 2
+        if len(points.unit) > MANY:
+            return self._accuracy(radius, _SHARP * order)
+        return self._accuracy(radius, max(doubt(points.current), self.value_accuracy * order))
+
     def _accuracy(self, radius: float, dynamic: float) -> float:
         return dynamic if self.prescribed is None else self.prescribed(radius)
-
-    def _settle(self, points: Points, index: int) -> None:
-        """A first value whose bound is a part of itself."""
-        for _ in range(MAX_REQUESTS):
-            found = points.evaluations[index]
-            goal = self.initial_accuracy * abs(found.value)
-            if doubt(found) <= goal or not points.refine(index, max(goal, 0.03 * doubt(found))):
-                break
-
-    def _screen(self, points: Points) -> None:
-        """Move the start where one gradient says much more about F."""
-        size = len(points.unit)
-        moved = True
-        while moved and points.current.upper > self.screening * abs(points.current.value):
-            moved = False
-            for axis, sign in ((i, s) for i in range(size) for s in (-1.0, 1.0)):
-                while self._probe(points, axis, sign):
-                    moved = True
-
-    def _probe(self, points: Points, axis: int, sign: float) -> bool:
-        lower, upper = points.box(1.0)
-        move = torch.zeros_like(lower)
-        move[axis] = lower[axis] if sign < 0 else upper[axis]
-        if not bool(move.any()):
-            return False
-        index = points.add(points.at(move), math.inf)
-        better = points.evaluations[index].upper * self.screening < points.current.upper
-        points.drop(0 if better else index)
-        return better
 
     def _spent(self, objective: Oracle, state: DynamicDFOState) -> bool:
         evaluations, gradients = self.max_evaluations, self.max_gradients

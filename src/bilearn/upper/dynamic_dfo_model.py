@@ -95,6 +95,11 @@ class InterpolationModel:
         quadratic = float(self.gradient @ move + 0.5 * move @ self.hessian @ move)
         return self.penalty(torch.zeros_like(move)).value - self.penalty(move).value - quadratic
 
+    def slope(self, move: Tensor) -> float:
+        """Directional derivative of m at zero along a displacement."""
+        terms = self.penalty(torch.zeros_like(move))
+        return float((self.gradient + self.unit * double(terms.gradient)) @ move)
+
     def linear_decrease(self, lower: Tensor, upper: Tensor) -> float:
         """Largest decrease of the linearization of m in a box around zero: zero exactly at a stationary point of m."""
         gradient, _ = self._expansion(torch.zeros_like(lower))

@@ -11,7 +11,6 @@ from bilearn.upper.interpolation import Lagrange
 
 _REACH = 2.0
 _PIVOT = 0.1
-_FAR = 10.0
 _POISED = 25.0
 
 
@@ -35,11 +34,11 @@ class InterpolationSet:
     missing: Tensor | None
 
     @classmethod
-    def choose(cls, nodes: Tensor, radius: float, limit: int) -> InterpolationSet:
+    def choose(cls, nodes: Tensor, radius: float, limit: int, reach: float = 10.0) -> InterpolationSet:
         """Choose among the evaluated points.
 
         1. From the nearest to the farthest, take a point within twice the radius if it adds a direction.
-        2. Complete what is missing from points farther away, up to ten times the radius; such a set is not fully linear.
+        2. Complete what is missing from points farther away, up to ``reach`` times the radius; such a set is not fully linear.
         3. Add more points, the nearest first, as long as the Lagrange functions stay bounded in the trust region; at most
            ``limit`` points in all.
 
@@ -47,6 +46,7 @@ class InterpolationSet:
             nodes: (m, n) displacements from the current iterate, in units of the trust region; the first is zero.
             radius: of the trust region.
             limit: largest number of points, at least n + 1.
+            reach: distance in radii beyond which points are ignored.
 
         Reference:
             Wild, Regis, Shoemaker, ORBIT, SIAM J. Sci. Comput. 30 (2008), algorithms 4.1 and 4.2.
@@ -54,7 +54,7 @@ class InterpolationSet:
         size = nodes.shape[1]
         distance = nodes.abs().amax(1)
         pivot = min(_PIVOT, 2 * _PIVOT / size**0.5) * radius
-        order = [j for j in distance.argsort().tolist() if j != 0 and float(distance[j]) <= _FAR * radius]
+        order = [j for j in distance.argsort().tolist() if j != 0 and float(distance[j]) <= reach * radius]
         near = [j for j in order if float(distance[j]) <= _REACH * radius]
         span = torch.zeros(0, size, dtype=nodes.dtype)
         basis, span = _extend([], span, nodes, near, pivot)
