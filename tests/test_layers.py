@@ -63,6 +63,7 @@ HEAVY = {
     "ismrmrd": set(),
     "pypulseq": set(),
     "pywt": set(),
+    "sklearn": set(),
 }
 
 

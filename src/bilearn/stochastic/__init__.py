@@ -1,5 +1,6 @@
 """Stochastic bilevel methods for one lower-level variable shared by all samples: hyperparameters, data cleaning."""
 
+from bilearn.stochastic.data import classification_data, hyper_cleaning, ridge_logistic
 from bilearn.stochastic.double_loop import AmIGO, StocBiO
 from bilearn.stochastic.exact import Exact, SharedEnergy, SharedLoss, exact
 from bilearn.stochastic.finite_sum import FiniteSum, LowerParts, OracleCount, UpperParts
@@ -36,7 +37,10 @@ __all__ = [
     "StochasticState",
     "UpperParts",
     "VarianceReduced",
+    "classification_data",
     "exact",
+    "hyper_cleaning",
+    "ridge_logistic",
     "run_stochastic",
     "simulated_quadratic",
 ]
