@@ -1,13 +1,15 @@
 """Dynamic-accuracy derivative-free optimization against fixed and radius-tied accuracy, in lower-level gradients.
 
     python benchmarks/dfo.py
+    python benchmarks/dfo.py --sampling
 
 Every gap is that of the *exact* objective at the best parameters so far. The same method runs with four ways to choose the
 lower-level accuracy: dynamic; a fixed number of steps, the best of those tried; values to ``c * radius^2``, the best c of
 those tried; and the dynamic choice with textbook FISTA and with the default lower-level method. All others use FISTA with
 steady momentum. The starts of ``reg6`` and ``reg4`` are the
 published one and random points within ``--spread`` of it, since single runs are chaotic in rounding; medians are reported,
-and a start that is never within the gap counts as infinite.
+and a start that is never within the gap counts as infinite. With ``--sampling`` only the 64 weights of
+``mri-1d-sampling`` from their published start, with textbook FISTA and with restarted momentum.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from _common import arguments, machine, show
 from torch import Tensor
 
 from bilearn.lower import LowerSolver, NesterovGradient
-from bilearn.problems import KnownProblem, one_parameter, three_parameters
+from bilearn.problems import KnownProblem, mri_sampling_1d, one_parameter, three_parameters
 from bilearn.upper import DynamicDFO, GaussNewton, UpperState, UpperStatus, run
 
 Make = Callable[[], KnownProblem]
@@ -90,16 +92,33 @@ def numbers(result: list[tuple[float, float]]) -> list[str]:
     return [f"{value:,.0f}" for pair in result for value in pair]
 
 
+def sampling(limit: int, title: str) -> None:
+    """Evaluations and gradients to 5 % and to 1 % on the 64 weights."""
+    exact, rows = Exact(mri_sampling_1d), []
+    solvers = [("textbook FISTA", NesterovGradient()), ("FISTA with restarts", NesterovGradient(restart=True))]
+    for label, solver in solvers:
+        problem, method = mri_sampling_1d(), DynamicDFO(max_evaluations=limit)
+        result, each = work(mri_sampling_1d, exact, problem.optimum, problem.start, solver, method, [0.05, 0.01])
+        rows.append([label, *numbers(result), f"{each:.1f}"])
+    columns = ["lower level", "evaluations to 5 %", "gradients", "to 1 %", "gradients", "ms / evaluation"]
+    show(f"mri-1d-sampling, {title}", columns, rows)
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--starts", type=int, default=10, help="starts of reg6 and reg4")
     parser.add_argument("--spread", type=float, default=0.5, help="half width of the starts, in decades")
     parser.add_argument("--evaluations", type=int, default=100, help="largest number of evaluations of a run")
+    parser.add_argument("--sampling", action="store_true", help="only mri-1d-sampling, at most 500 evaluations")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     limit = options.evaluations
     fista = NesterovGradient(steady=True, check_every=3)
     title = f"float64, {machine(options.threads)}"
+
+    if options.sampling:
+        sampling(500, title)
+        return
 
     exact, rows = Exact(one_parameter), []
     optimum = best_known(one_parameter)
