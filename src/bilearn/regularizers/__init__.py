@@ -7,6 +7,7 @@ from bilearn.regularizers.fields_of_experts import FieldsOfExperts
 from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer
 from bilearn.regularizers.filters import FilterBank, Filters, cosine_filters, random_filters
+from bilearn.regularizers.network import NetworkRegularizer
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
 from bilearn.regularizers.potentials import CubicAbsolute, Potential, Quadratic, SmoothedAbsolute
 from bilearn.regularizers.regularizer import Regularizer, Sum, TermHessian
@@ -36,6 +37,7 @@ __all__ = [
     "Filters",
     "FiniteDifferences",
     "LogCoshResponse",
+    "NetworkRegularizer",
     "PeriodicWavelets",
     "Potential",
     "PotentialRegularizer",
