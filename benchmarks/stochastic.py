@@ -1,4 +1,4 @@
-"""Stochastic bilevel methods on the public benchmark's quadratic simulation, against plain NumPy versions written here.
+"""Stochastic bilevel methods on the public quadratic simulation and on real data, against plain NumPy versions.
 
     python benchmarks/stochastic.py
 
@@ -22,9 +22,13 @@ from bilearn.stochastic import (
     SABA,
     SOBA,
     AmIGO,
+    FiniteSum,
     QuadraticSum,
+    RidgeLogistic,
     StocBiO,
     StochasticMethod,
+    classification_data,
+    exact,
     run_stochastic,
     simulated_quadratic,
 )
@@ -46,9 +50,9 @@ class Plain:
         self.rng = np.random.default_rng(seed)
         self.lower_batches, self.upper_batches = self.epochs(), self.epochs()
 
-    def epochs(self) -> Iterator[int]:
+    def epochs(self, count: int | None = None) -> Iterator[int]:
         while True:
-            yield from self.rng.permutation(len(self.inner[0]) // BATCH)
+            yield from self.rng.permutation(len(self.inner[0]) // BATCH if count is None else count)
 
     def squared_gradient(self) -> float:
         return float(np.sum((self.hessian @ (self.x - self.minimizer)) ** 2))
@@ -63,6 +67,34 @@ class Plain:
         lower = a.T @ (a @ self.z) / BATCH + d.T @ (c @ self.x) / BATCH + e.mean(0)
         upper = h.T @ (h @ self.x) / BATCH + c.T @ (d @ self.z) / BATCH + f.mean(0)
         return lower, upper
+
+
+class PlainLogistic(Plain):
+    """Ridge weights exp(x) of logistic regression with two classes, as arrays."""
+
+    def __init__(self, problem: RidgeLogistic, seed: int) -> None:
+        self.problem = problem
+        self.inner = [problem.features.numpy(), 1.0 - 2.0 * problem.labels.numpy()]
+        self.outer = [problem.validation_features.numpy(), 1.0 - 2.0 * problem.validation_labels.numpy()]
+        self.z, self.x = problem.lower_start.numpy().copy(), problem.upper_start.numpy().copy()
+        self.v, self.calls = np.zeros_like(self.z), 0
+        self.rng = np.random.default_rng(seed)
+        self.lower_batches, self.upper_batches = self.epochs(), self.epochs(len(self.outer[0]) // BATCH)
+
+    def squared_gradient(self) -> float:
+        return float(exact(self.problem, torch.from_numpy(self.x)).gradient.square().sum())
+
+    def below(self, b: int, z: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        a, sign = (t[b * BATCH : (b + 1) * BATCH] for t in self.inner)
+        share = 1 / (1 + np.exp(-sign * (a @ z)))
+        ridge = np.exp(self.x)
+        product = a.T @ (share * (1 - share) * (a @ v)) / BATCH + ridge * v
+        return a.T @ (sign * share) / BATCH + ridge * z, product, ridge * z * v
+
+    def above(self, b: int) -> tuple[np.ndarray, np.ndarray]:
+        a, sign = (t[b * BATCH : (b + 1) * BATCH] for t in self.outer)
+        share = 1 / (1 + np.exp(-sign * (a @ self.z)))
+        return a.T @ (sign * share) / BATCH, np.zeros_like(self.x)
 
 
 def plain_soba(p: Plain, t: int, step: float, ratio: float) -> None:
@@ -86,9 +118,9 @@ class PlainSABA:
 
     def __call__(self, p: Plain, t: int, step: float, ratio: float) -> None:
         i, j = next(p.lower_batches), next(p.upper_batches)
-        count = len(p.inner[0]) // BATCH
+        count, others = len(p.inner[0]) // BATCH, len(p.outer[0]) // BATCH
         gradient, product, cross = (self.reduce(k, i, q, count) for k, q in enumerate(p.below(i, p.z, p.v)))
-        lower, upper = (self.reduce(3 + k, j, q, count) for k, q in enumerate(p.above(j)))
+        lower, upper = (self.reduce(3 + k, j, q, others) for k, q in enumerate(p.above(j)))
         p.z, p.v, p.x = p.z - step * gradient, p.v - step * (product + lower), p.x - step / ratio * (cross + upper)
         p.calls += 4 * BATCH
 
@@ -121,14 +153,8 @@ def plain_amigo(p: Plain, t: int, step: float, ratio: float) -> None:
 
 
 def plain_curve(
-    step: Callable[[Plain, int, float, float], None],
-    problem: QuadraticSum,
-    seed: int,
-    rho: float,
-    ratio: float,
-    budget: int,
+    step: Callable[[Plain, int, float, float], None], p: Plain, rho: float, ratio: float, budget: int
 ) -> list[float]:
-    p = Plain(problem, seed)
     first, found, t = p.squared_gradient(), [], 0
     for share in CHECKPOINTS:
         while p.calls < share * budget:
@@ -138,17 +164,12 @@ def plain_curve(
     return found
 
 
-def library_curve(method: StochasticMethod[Any], problem: QuadraticSum, budget: int) -> list[float]:
-    minimizer, hessian = problem.minimizer(), problem.reduced_hessian()
-
+def library_curve(method: StochasticMethod[Any], problem: FiniteSum, budget: int) -> list[float]:
     def squared(x: torch.Tensor) -> float:
-        return float((hessian @ (x - minimizer)).square().sum())
+        return float(exact(problem, x).gradient.square().sum())
 
-    found, state, first = (
-        [],
-        method.init(problem, problem.lower_start, problem.upper_start),
-        squared(problem.upper_start),
-    )
+    found, state = [], method.init(problem, problem.lower_start, problem.upper_start)
+    first = squared(problem.upper_start)
     for share in CHECKPOINTS:
         while state.count.total < share * budget:
             state = method.step(problem, state)
@@ -161,15 +182,10 @@ def spread(curves: list[list[float]], k: int) -> str:
     return f"{statistics.median(values):.1e} [{min(values):.0e}, {max(values):.0e}]"
 
 
-def main() -> None:
-    parser = arguments(__doc__ or "")
-    parser.add_argument("--steps", type=int, default=4000, help="steps of the single-loop methods; others by calls")
-    parser.add_argument("--size", type=int, default=100, help="dimension of both levels")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    problem = simulated_quadratic(lower_size=options.size, upper_size=options.size)
+def table(
+    title: str, problem: FiniteSum, plain: Callable[[int], Plain], step: float, ratio: float, options: Any
+) -> None:
     budget, rows = options.steps * 4 * BATCH, []
-    step, ratio = 0.1, 1.0
     cases: list[tuple[Callable[[int], StochasticMethod[Any]], Callable[[], Any] | None]] = [
         (lambda s: SOBA(step_size=Polynomial(step, 0.5), ratio=ratio, seed=s), lambda: plain_soba),
         (lambda s: SABA(step_size=Fixed(step), ratio=ratio, seed=s), PlainSABA),
@@ -177,23 +193,42 @@ def main() -> None:
         (lambda s: AmIGO(step_size=Fixed(step), ratio=ratio, seed=s), lambda: plain_amigo),
         (lambda s: MASOBA(step_size=Polynomial(step, 0.5), ratio=ratio, seed=s), None),
     ]
-    for make, plain in cases:
+    for make, other in cases:
         begin = time.process_time()
         ours = [library_curve(make(seed), problem, budget) for seed in range(options.repeats)]
         seconds = (time.process_time() - begin) / options.repeats
         rows.append([f"{make(0).name}", *(spread(ours, k) for k in range(len(CHECKPOINTS))), f"{seconds:.1f}"])
-        if plain is not None:
+        if other is not None:
             begin = time.process_time()
-            other = [plain_curve(plain(), problem, seed, step, ratio, budget) for seed in range(options.repeats)]
+            curves = [plain_curve(other(), plain(seed), step, ratio, budget) for seed in range(options.repeats)]
             seconds = (time.process_time() - begin) / options.repeats
-            rows.append(["  plain NumPy", *(spread(other, k) for k in range(len(CHECKPOINTS))), f"{seconds:.1f}"])
+            rows.append(["  plain NumPy", *(spread(curves, k) for k in range(len(CHECKPOINTS))), f"{seconds:.1f}"])
     calls = [f"{share * budget:.2g} calls" for share in CHECKPOINTS]
     show(
-        f"Quadratic simulation {options.size}/{options.size}, 1024 samples, mu 0.1, batches of {BATCH}, step {step}, ratio "
-        f"{ratio}: |grad Phi|^2 relative to the start, median and range of {options.repeats} seeds; {machine(options.threads)}",
+        f"{title}, batches of {BATCH}, step {step}, ratio {ratio}: |grad Phi|^2 relative to the start, median and range of "
+        f"{options.repeats} seeds; {machine(options.threads)}",
         ["method", *calls, "CPU s"],
         rows,
     )
+
+
+def real_problem() -> RidgeLogistic:
+    """Breast cancer data, cut to whole batches: 384 samples for training, 128 for validation."""
+    a, c, b, d = classification_data("breast-cancer")
+    return RidgeLogistic(a[:384], c[:384], b[:128], d[:128])
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--steps", type=int, default=4000, help="steps of the single-loop methods; others by calls")
+    parser.add_argument("--size", type=int, default=100, help="dimension of both levels of the simulation")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    problem, step = simulated_quadratic(lower_size=options.size, upper_size=options.size), 0.1
+    title = f"Quadratic simulation {options.size}/{options.size}, 1024 samples, mu 0.1"
+    table(title, problem, lambda seed: Plain(problem, seed), step, 1.0, options)
+    real = real_problem()
+    table("Ridge weights, breast cancer", real, lambda seed: PlainLogistic(real, seed), step, 0.02, options)
     result = run_stochastic(SOBA(step_size=Polynomial(step, 0.5)), problem, 401, record_every=100)
     show(
         "SOBA: what is wrong with its direction (norms)",
