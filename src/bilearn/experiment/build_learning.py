@@ -39,7 +39,15 @@ from bilearn.hypergradient import (
     ZerothOrder,
 )
 from bilearn.losses import SquaredError, UpperLoss
-from bilearn.lower import LBFGS, ClosedForm, GradientDescent, LowerSolver, NesterovGradient, NewtonCG
+from bilearn.lower import (
+    LBFGS,
+    AcceleratedDescent,
+    ClosedForm,
+    GradientDescent,
+    LowerSolver,
+    NesterovGradient,
+    NewtonCG,
+)
 from bilearn.parameters import ParameterVector
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.upper import (
@@ -68,6 +76,7 @@ from bilearn.upper import (
 _SOLVERS: dict[str, Callable[[], Any]] = {
     "newton-cg": NewtonCG,
     "nesterov": NesterovGradient,
+    "accelerated-descent": AcceleratedDescent,
     "lbfgs": LBFGS,
     "gradient-descent": GradientDescent,
     "closed-form": ClosedForm,

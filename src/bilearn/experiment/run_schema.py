@@ -12,7 +12,9 @@ from bilearn.experiment.data_schema import Section
 class SolverConfig(Section):
     """Lower-level method; 'auto' picks one from what the energy declares and says what it picked."""
 
-    kind: Literal["auto", "newton-cg", "nesterov", "lbfgs", "gradient-descent", "closed-form"] = "auto"
+    kind: Literal[
+        "auto", "newton-cg", "nesterov", "accelerated-descent", "lbfgs", "gradient-descent", "closed-form"
+    ] = "auto"
     max_steps: PositiveInt | None = Field(default=None, description="step limit; the method's own if absent")
 
 
