@@ -27,7 +27,7 @@ from bilearn.penalties import Penalty, PenaltyTerms
 from bilearn.solution import Cost
 from bilearn.warm_starts import WarmStarts, predict
 
-_CHUNK_BYTES = {"cpu": 1_500_000}
+_CHUNK_BYTES_THREAD = 1_500_000
 _CHUNK_BYTES_ACCELERATOR = 64_000_000
 _DEFAULT_RELATIVE = 1e-3
 _RELATIVE_FLOOR = 1e-6
@@ -53,7 +53,7 @@ class ReducedObjective:
         solver: lower-level method; the default one for this energy if None.
         estimator: of the hypergradient; ``ImplicitHypergradient()`` if None.
         tangents: of the Gauss-Newton matrix; ``TangentHypergradient()`` if None.
-        batch_size: samples per chunk; if None about 1.5 MB per vector on the CPU and 64 MB elsewhere.
+        batch_size: samples per chunk; if None about 1.5 MB per vector and thread on the CPU and 64 MB elsewhere.
         observer: called with every evaluation, those of subsets included (``Evaluation.minibatch`` tells).
         max_gradients: lower-level gradients after which every solve gets one step more only, and its bound says what that
             proves; the solve under way is cut off there. None sets no limit but the solver's own.
@@ -344,7 +344,8 @@ class ReducedObjective:
 def _chunk_size(energy: Energy, y: Tensor) -> int:
     with torch.no_grad():
         sample = energy.start(y[:1])
-    allowed = _CHUNK_BYTES.get(y.device.type, _CHUNK_BYTES_ACCELERATOR)
+    cpu = y.device.type == "cpu"
+    allowed = _CHUNK_BYTES_THREAD * torch.get_num_threads() if cpu else _CHUNK_BYTES_ACCELERATOR
     return max(1, allowed // max(1, sample.numel() * sample.element_size()))
 
 
