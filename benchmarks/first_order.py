@@ -4,7 +4,8 @@
 
 The setting of Salehi et al. (2025): noise 0.1, 1/2|x-y|^2 + alpha sum sqrt(|grad x|^2 + nu^2), mean of 1/2 squared errors,
 (log alpha, log nu) from (-5, -5). A start accuracy (eps, delta) becomes a first gradient accuracy of eps + delta, the order
-of the error they cause. One gradient before the clock starts pays for what torch sets up once. ``OPTIMUM`` is where Gauss-Newton ends with a certified interval of 1e-8; ``--optimum`` recomputes it.
+of the error they cause. One gradient before the clock starts pays for what torch sets up once.
+``OPTIMUM`` is where Gauss-Newton ends with a certified interval of 1e-8; ``--optimum`` recomputes it.
 """
 
 from __future__ import annotations
