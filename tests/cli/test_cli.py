@@ -238,12 +238,21 @@ def test_resume_goes_on_after_the_step_limit(here):
     assert "learn again" in call("resume", "short").output
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to background jobs, whose children would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_half_way_leaves_a_finished_run_directory_that_can_be_resumed(here):
     script = "from bilearn.cli.main import main; main()"
     arguments = ["learn", "my.toml", "-o", "run", "--set", "optimizer.kind=torch", "--set", "run.max_steps=100000"]
     arguments += ["--set", "optimizer.tolerance=1e-12", "--set", "optimizer.lr=1e-4"]
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
     history = here / "run" / "history.jsonl"
     deadline = time.monotonic() + 60
