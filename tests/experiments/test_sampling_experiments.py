@@ -19,7 +19,6 @@ from bilearn.experiments.session import run_experiment
 from bilearn.run_records import encode
 from bilearn.sampling_study.comparison import paired
 
-
 TINY = {"size": 12, "count": 1, "test_count": 1, "steps": 1, "exchanges": 0, "regularizer": "h1"}
 
 
