@@ -16,12 +16,23 @@ class InterruptingFile(io.BytesIO):
         return super().write(data)
 
 
-def test_ctrl_c_while_a_file_is_written_takes_effect_when_it_is_in_place(tmp_path):
-    target = tmp_path / "tree.pt"
-    with pytest.raises(KeyboardInterrupt), replacing(target) as file:
+def save_while_interrupted(target):
+    with replacing(target) as file:
         buffer = InterruptingFile()
         torch.save({"a": torch.arange(3)}, buffer)
         file.write(buffer.getvalue())
+
+
+def fail_half_way(target):
+    with replacing(target) as file:
+        file.write(b"new")
+        raise RuntimeError("half way")
+
+
+def test_ctrl_c_while_a_file_is_written_takes_effect_when_it_is_in_place(tmp_path):
+    target = tmp_path / "tree.pt"
+    with pytest.raises(KeyboardInterrupt):
+        save_while_interrupted(target)
     assert torch.equal(torch.load(target, weights_only=True)["a"], torch.arange(3))
     assert list(tmp_path.iterdir()) == [target]
     with pytest.raises(KeyboardInterrupt):
@@ -31,9 +42,8 @@ def test_ctrl_c_while_a_file_is_written_takes_effect_when_it_is_in_place(tmp_pat
 def test_a_failed_block_leaves_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), replacing(target) as file:
-        file.write(b"new")
-        raise RuntimeError("half way")
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way(target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
