@@ -109,7 +109,7 @@ class Tally:
         return 0.0 if gradient is None else float(torch.linalg.vector_norm(gradient))
 
     def _total(self) -> Tensor | None:
-        if self.gradient is None:
+        if self.gradient is None or self.penalty.gradient is None:
             return None
         return self.scale * self.gradient + self.penalty.gradient
 

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -145,17 +146,17 @@ class PenaltyTerms:
 
     Attributes:
         value: the number.
-        gradient: (P,) in coordinates.
+        gradient: (P,) in coordinates, or None where it was not asked for.
         hessian: (P, P) positive semidefinite part of the Hessian in coordinates, or None where it was not asked for.
     """
 
     value: float
-    gradient: Tensor
+    gradient: Tensor | None
     hessian: Tensor | None
 
     @classmethod
     def of(
-        cls, penalty: Penalty | None, energy: Energy, y: Tensor, parameters: ParameterVector, second: bool
+        cls, penalty: Penalty | None, energy: Energy, y: Tensor, parameters: ParameterVector, order: Literal[0, 1, 2]
     ) -> PenaltyTerms:
         """Evaluate by autograd at the energy's current theta; zeros where there is no penalty.
 
@@ -164,18 +165,21 @@ class PenaltyTerms:
             energy: the energy.
             y: (N, ...) data.
             parameters: the learnable parameters of ``energy``.
-            second: whether to compute the Hessian (P backward passes).
+            order: of the derivatives: 0 for the value alone, 2 for the Hessian too (P backward passes).
         """
-        zero = torch.zeros_like(parameters.lower)
-        square = torch.diag_embed(zero) if second else None
+        zero = torch.zeros_like(parameters.lower) if order > 0 else None
+        square = torch.diag_embed(torch.zeros_like(parameters.lower)) if order > 1 else None
         if penalty is None:
             return cls(0.0, zero, square)
+        if order == 0:
+            with torch.no_grad():
+                return cls(float(penalty(energy, y)), None, None)
         with torch.enable_grad():
             value = penalty(energy, y)
             if not value.requires_grad:
                 return cls(float(value), zero, square)
-            slopes = torch.autograd.grad(value, parameters.parameters, create_graph=second, materialize_grads=True)
-            if second:
+            slopes = torch.autograd.grad(value, parameters.parameters, create_graph=order > 1, materialize_grads=True)
+            if order > 1:
                 square = _positive_part(torch.cat([s.reshape(-1) for s in slopes]), parameters, square)
         return cls(float(value.detach()), parameters.flatten(slopes), square)
 

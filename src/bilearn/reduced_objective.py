@@ -198,7 +198,7 @@ class ReducedObjective:
             theta: (P,) coordinates, set in the energy.
         """
         self.parameters.set(theta)
-        return PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, True)
+        return PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, 2)
 
     def value(self, theta: Tensor, accuracy: float | None = None) -> Evaluation:
         """F(theta) and an interval that contains it.
@@ -249,14 +249,14 @@ class ReducedObjective:
         count = math.ceil(self.samples / self.batch_size)
         yield from self._index.tensor_split(count)
 
-    def _open(self, theta: Tensor, second: bool) -> Tally:
+    def _open(self, theta: Tensor, order: Literal[0, 1, 2]) -> Tally:
         begin = time.perf_counter()
         self.parameters.set(theta)
-        penalty = PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, second)
+        penalty = PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, order)
         return Tally(theta.detach().clone(), self.loss, penalty, self._scale, self.samples, begin)
 
     def _value(self, theta: Tensor, accuracy: float | None, distance: float | None) -> Evaluation:
-        tally = self._open(theta, second=False)
+        tally = self._open(theta, 0)
         for index in self._chunks():
             share = None if accuracy is None else tally.share(accuracy / self._scale, index.numel())
             part = certified_loss(
@@ -278,7 +278,7 @@ class ReducedObjective:
     ) -> Evaluation:
         """One pass over the chunks at the requested accuracy; without one, a second pass if the first was too coarse."""
         goal = None if accuracy is None else accuracy / self._scale
-        tally = self._pass(estimator, kind, self._open(theta, kind == "tangent"), goal)
+        tally = self._pass(estimator, kind, self._open(theta, 2 if kind == "tangent" else 1), goal)
         if accuracy is None and math.isfinite(tally.gradient_bound):
             goal = max(_DEFAULT_RELATIVE * tally.total_norm(), _RELATIVE_FLOOR * tally.chunk_norms * self._scale)
             divided = self.samples > self.batch_size or self.penalty is not None

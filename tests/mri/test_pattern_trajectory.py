@@ -102,7 +102,7 @@ def test_the_penalty_is_differentiable() -> None:
     energy = sampling_energy(curves(), Tikhonov(0.1, learn=False))
     penalty, y = HardwarePenalty(LIMITS, 1e-4), torch.zeros(1, 2, *GRID, dtype=torch.float64)
     vector = ParameterVector(energy)
-    terms = PenaltyTerms.of(penalty, energy, y, vector, second=False)
+    terms = PenaltyTerms.of(penalty, energy, y, vector, order=1)
     theta, direction = vector.get(), rand((20,), 5) - 0.5
     values = []
     for sign in (1, -1):

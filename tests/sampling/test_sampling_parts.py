@@ -86,7 +86,7 @@ def test_penalty_is_the_published_one() -> None:
     x, y = square_image(N)
     problem = SamplingProblem(energy, y, x)
     objective = problem.objective(SamplingPenalty(0.2, 0.3), pattern=True)
-    terms = PenaltyTerms.of(objective.penalty, energy, problem.y, objective.parameters, second=False)
+    terms = PenaltyTerms.of(objective.penalty, energy, problem.y, objective.parameters, order=1)
     assert terms.value == pytest.approx(float((0.2 * s + 0.3 * s * (1 - s)).mean()), rel=1e-14)
     assert torch.allclose(terms.gradient[: N * N], ((0.2 + 0.3 * (1 - 2 * s)) / (N * N)).reshape(-1), rtol=1e-12)
     assert float(terms.gradient[-1]) == 0.0

@@ -192,7 +192,7 @@ def linear_tolerance(
 def _result(point: Point, attempt: Attempt, accuracy: float | None, cost: Cost) -> Hypergradient:
     stage = point.stage
     losses, low, high = loss_interval(point.loss, point.lower, point.target)
-    curvature = stage.energy.curvature(stage.y)
+    curvature = stage.curvature
     constants = (curvature.strong_convexity, curvature.hessian_lipschitz, curvature.cross_lipschitz)
     declared = attempt.proved and point.cross.proved and all(c.declared for c in constants)
     total = attempt.bound.total

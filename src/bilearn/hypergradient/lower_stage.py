@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.curvature import Curvature
 from bilearn.energy import Energy
 from bilearn.losses import UpperLoss
 from bilearn.lower.minimize import minimize
@@ -26,6 +27,7 @@ class LowerStage:
     energy: Energy
     y: Tensor
     solver: LowerSolver | None
+    curvature: Curvature
     mu: Tensor
     scale: float
 
@@ -33,9 +35,10 @@ class LowerStage:
     def of(cls, energy: Energy, y: Tensor, solver: LowerSolver | None, start: Tensor) -> LowerStage:
         """Stage for these data; ``scale`` is the mean norm of the start's samples."""
         with torch.no_grad():
-            mu = energy.curvature(y).strong_convexity.per_sample(start).clamp(min=0.0)
+            curvature = energy.curvature(y)
+            mu = curvature.strong_convexity.per_sample(start).clamp(min=0.0)
         scale = float(_batch.norm(start).mean()) if _batch.size(start) else 1.0
-        return cls(energy, y, solver, mu, scale if scale > 0 else _batch.samples(start) ** 0.5)
+        return cls(energy, y, solver, curvature, mu, scale if scale > 0 else _batch.samples(start) ** 0.5)
 
     @property
     def convex(self) -> bool:
@@ -45,7 +48,7 @@ class LowerStage:
     def solve(self, x0: Tensor, tolerance: float) -> Solution:
         """Solve from x0; failures are in the returned status."""
         asked = Tolerance(distance=tolerance) if self.convex else Tolerance(gradient=tolerance)
-        return minimize(self.energy, self.y, self.solver, x0, asked, throw=False)
+        return minimize(self.energy, self.y, self.solver, x0, asked, throw=False, curvature=self.curvature)
 
     def reached(self, solution: Solution) -> float:
         """The largest distance bound (or gradient norm) of a solution."""

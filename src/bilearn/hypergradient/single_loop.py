@@ -119,7 +119,7 @@ class SingleLoop(HypergradientEstimator):
 def _measured(stage: LowerStage, x: Tensor, residual: Tensor, rounding: Tensor, steps: int, name: str) -> Solution:
     norm = _batch.norm(residual)
     error = torch.where(stage.mu > 0, (norm + rounding) / stage.mu, torch.inf)
-    declared = stage.energy.curvature(stage.y).strong_convexity.declared
+    declared = stage.curvature.strong_convexity.declared
     return Solution(x, norm, rounding, error, declared, _status(norm), _counts(norm, steps), Cost(), name)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.curvature import Curvature
 from bilearn.energy import Energy
 from bilearn.lower.default import default_solver
 from bilearn.lower.solver import LowerSolver
@@ -34,6 +35,7 @@ def minimize(
     tolerance: Tolerance | None = None,
     max_steps: int | None = None,
     throw: bool = True,
+    curvature: Curvature | None = None,
 ) -> Solution:
     """Minimize h(x; theta, y) over x for every sample, each to its own certificate.
 
@@ -55,6 +57,7 @@ def minimize(
             and for the same number as a gradient norm elsewhere.
         max_steps: step limit; the solver's own if None.
         throw: raise :class:`SolveError` if a sample does not converge; False returns the solution with its status.
+        curvature: ``energy.curvature(y)`` where the caller has it already.
 
     Returns:
         Solution with per-sample fields. A sample without strong convexity constant for which a distance was asked has
@@ -72,7 +75,7 @@ def minimize(
             raise ValueError(
                 f"x0: found {start.shape[0]} samples for data y with {y.shape[0]}, expected the same number of samples"
             )
-        curvature = energy.curvature(y)
+        curvature = energy.curvature(y) if curvature is None else curvature
         problem = LowerProblem(energy, y.detach(), curvature, Cost())
         method = default_solver(energy, y, curvature) if solver is None else solver
         method.check(problem)

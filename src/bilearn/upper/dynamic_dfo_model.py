@@ -98,6 +98,7 @@ class InterpolationModel:
     def slope(self, move: Tensor) -> float:
         """Directional derivative of m at zero along a displacement."""
         terms = self.penalty(torch.zeros_like(move))
+        assert terms.gradient is not None
         return float((self.gradient + self.unit * double(terms.gradient)) @ move)
 
     def linear_decrease(self, lower: Tensor, upper: Tensor) -> float:
@@ -108,6 +109,7 @@ class InterpolationModel:
     def _expansion(self, move: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of m at s and a positive definite matrix near its Hessian there."""
         terms = self.penalty(move)
+        assert terms.gradient is not None
         gradient = self.gradient + self.hessian @ move + self.unit * double(terms.gradient)
         hessian = self.hessian
         if terms.hessian is not None:

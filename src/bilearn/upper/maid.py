@@ -95,7 +95,7 @@ class MAID(UpperOptimizer[MAIDState]):
     least_shrink: float = 0.1
     grow: float = 10.0 / 9.0
     tighten: float = 0.5
-    relax: float = 100.0
+    relax: float = 1e4
     max_trials: int = 10
     gradient_tolerance: float = 1e-6
     decrease_tolerance: float = 1e-10
