@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bilearn.coarse_map import CoarseMap, Filling
 from bilearn.energy import Energy
-from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PoissonGaussian, PseudoHuber, StudentT
 from bilearn.hypergradient import (
     EquilibriumHypergradient,
     FiniteDifferences,
@@ -225,6 +226,11 @@ def alpha_map(shape: tuple[int, ...]) -> Tensor:
     return 0.03 + 0.05 * rand(shape, 9)
 
 
+def coarse(seed: int, shape: tuple[int, ...], low: float, filling: Filling = "linear") -> CoarseMap:
+    """A map on IMAGE of few numbers between ``low`` and twice that."""
+    return CoarseMap(low * (1 + rand(shape, seed)), IMAGE[1:], filling)
+
+
 def prior() -> PriorRegularizer:
     """deepinv's smoothed TV as a regularizer, plus a ridge that makes the minimizer unique."""
     from deepinv.optim import SmoothedTVPrior
@@ -300,6 +306,54 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("studentt-tv", variational(lambda: StudentT(0.6, 0.3, learn=_both()), lambda: tv(xi=0.2)), grid=True),
     EnergyCase(
         "studentt-nonconvex", variational(lambda: StudentT(2.0, 0.1, learn=_both()), lambda: tv(xi=0.01)), convex=False
+    ),
+    EnergyCase(
+        "ls_coarse-tv_coarse",
+        variational(
+            lambda: LeastSquares(coarse(10, (1, 1, 3, 2), 0.5), learn=True),
+            lambda: tv(alpha=coarse(9, (1, 1, 2, 2), 0.05, "patches")),
+        ),
+        grid=True,
+    ),
+    EnergyCase(
+        "kl_background-tv",
+        variational(lambda: KullbackLeibler(1.0, coarse(10, (2, 2), 0.5), ("background", "weight")), tv),
+        grid=True,
+    ),
+    EnergyCase(
+        "kl_background_map-h1",
+        variational(
+            lambda: KullbackLeibler(0.7 + rand((1, *SMALL), 11), learn=("background",)),
+            lambda: Sum(SquaredH1(), Tikhonov()),
+        ),
+        SMALL,
+    ),
+    EnergyCase("pg-tv", variational(lambda: PoissonGaussian(0.7, 0.5, ("variance", "gain")), tv), grid=True),
+    EnergyCase(
+        "pg_coarse-mask-tv",
+        variational(lambda: PoissonGaussian(coarse(10, (2, 2), 0.6), 0.5, ("variance", "gain")), tv, mask),
+    ),
+    EnergyCase(
+        "huber_scale_map-tv",
+        variational(lambda: Huber(1.2, 0.1 + 0.1 * rand((1, *SMALL), 12), learn=_both()), tv),
+        SMALL,
+    ),
+    EnergyCase(
+        "pseudohuber_coarse-tv",
+        variational(lambda: PseudoHuber(1.2, coarse(10, (3, 3), 0.1), learn=_both()), tv),
+    ),
+    EnergyCase(
+        "studentt_maps-tv",
+        variational(
+            lambda: StudentT(0.3 + 0.3 * rand((1, *SMALL), 10), 0.2 + 0.2 * rand((1, *SMALL), 11), learn=_both()),
+            lambda: tv(xi=0.2),
+        ),
+        SMALL,
+    ),
+    EnergyCase(
+        "studentt_coarse-tv",
+        variational(lambda: StudentT(0.6, coarse(10, (1, 1, 2, 2), 0.3), learn=_both()), lambda: tv(xi=0.2)),
+        grid=True,
     ),
     # operators
     EnergyCase("ls-mask-tv", variational(LeastSquares, tv, mask), grid=True),

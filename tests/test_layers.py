@@ -16,6 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_batch", "_files", "_workspace", "_dense", "_spectral", "_tridiagonal"),
     ("status",),
     ("solution",),
+    ("coarse_map",),
     ("parameters",),
     ("curvature",),
     ("energy",),

@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from bilearn.fidelities import Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.coarse_map import CoarseMap
+from bilearn.fidelities import Huber, KullbackLeibler, LeastSquares, PoissonGaussian, PseudoHuber, StudentT
 from bilearn.model import ModelError, load_model, save_model
 from bilearn.operators import FourierBlur, Identity, Mask, MatrixOperator
 from bilearn.regularizers import (
@@ -41,6 +42,9 @@ FIDELITIES = [
     Huber(scale=0.2, learn=["scale"]),
     PseudoHuber(weight=3.0),
     StudentT(),
+    StudentT(0.5, CoarseMap(torch.full((1, 1, 2, 3), 0.2), SHAPE[1:], "patches"), learn=["scale"]),
+    KullbackLeibler(CoarseMap(torch.tensor([[0.1, 0.4]]), SHAPE[1:]), learn=("background",)),
+    PoissonGaussian(0.02, 0.3, learn=["gain"]),
 ]
 REGULARIZERS = [
     SmoothedTV(alpha=0.03, xi=0.2, nu=0.05, bracket=True, learn=["nu"], isotropic=False, boundary="periodic"),

@@ -13,9 +13,19 @@ from torch import Tensor, nn
 
 from bilearn import __version__
 from bilearn._files import replacing
-from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.coarse_map import CoarseMap
+from bilearn.fidelities import (
+    Fidelity,
+    Huber,
+    KullbackLeibler,
+    LeastSquares,
+    PoissonGaussian,
+    PseudoHuber,
+    StudentT,
+)
 from bilearn.lower.minimize import minimize
 from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, MatrixOperator
+from bilearn.parameters import OnGrid
 from bilearn.regularizers import (
     CubicAbsolute,
     DirectionalDifferences,
@@ -236,15 +246,18 @@ def _numbers(module: nn.Module) -> dict[str, Any]:
             "learn": parameter.requires_grad,
             "shape": list(parameter.shape),
         }
+        if isinstance(coordinate, OnGrid):
+            entries[name] |= {"size": list(coordinate.grid.size), "filling": coordinate.grid.filling}
     return entries
 
 
-def _values(numbers: Mapping[str, Any]) -> dict[str, Tensor]:
+def _values(numbers: Mapping[str, Any]) -> dict[str, Tensor | CoarseMap]:
     """A value inside the bounds for every number; the saved one replaces it."""
-    return {
-        name: torch.full(entry["shape"], (entry["bounds"][0] * entry["bounds"][1]) ** 0.5, dtype=torch.float64)
-        for name, entry in numbers.items()
-    }
+    values: dict[str, Tensor | CoarseMap] = {}
+    for name, entry in numbers.items():
+        inside = torch.full(entry["shape"], (entry["bounds"][0] * entry["bounds"][1]) ** 0.5, dtype=torch.float64)
+        values[name] = CoarseMap(inside, tuple(entry["size"]), entry["filling"]) if "size" in entry else inside
+    return values
 
 
 def _limits(numbers: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -255,17 +268,21 @@ def _learned(numbers: Mapping[str, Any]) -> list[str]:
     return [name for name, entry in numbers.items() if entry["learn"]]
 
 
-_ROBUST = {"huber": Huber, "pseudo-huber": PseudoHuber, "student-t": StudentT}
+_FIDELITIES: dict[str, Callable[..., Fidelity]] = {
+    "huber": Huber,
+    "kullback-leibler": KullbackLeibler,
+    "poisson-gaussian": PoissonGaussian,
+    "pseudo-huber": PseudoHuber,
+    "student-t": StudentT,
+}
 
 
 def _describe_fidelity(fidelity: Fidelity) -> dict[str, Any]:
     numbers = _numbers(fidelity)
     if isinstance(fidelity, LeastSquares):
         return {"kind": "least-squares", "numbers": numbers}
-    if isinstance(fidelity, KullbackLeibler):
-        return {"kind": "kullback-leibler", "background": fidelity.background, "numbers": numbers}
-    for kind, robust in _ROBUST.items():
-        if isinstance(fidelity, robust):
+    for kind, named in _FIDELITIES.items():
+        if isinstance(fidelity, named):  # type: ignore[arg-type]
             return {"kind": kind, "numbers": numbers}
     raise _foreign("fidelity", fidelity)
 
@@ -273,13 +290,10 @@ def _describe_fidelity(fidelity: Fidelity) -> dict[str, Any]:
 def _build_fidelity(entry: Mapping[str, Any]) -> Fidelity:
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
-    if entry["kind"] in _ROBUST:
-        return _ROBUST[entry["kind"]](**values, learn=_learned(numbers), bounds=limits)  # type: ignore[arg-type]
-    options = {"weight": values["weight"], "learn": numbers["weight"]["learn"], "bounds": limits["weight"]}
-    if entry["kind"] == "kullback-leibler":
-        return KullbackLeibler(background=entry["background"], **options)
+    if entry["kind"] in _FIDELITIES:
+        return _FIDELITIES[entry["kind"]](**values, learn=_learned(numbers), bounds=limits)
     if entry["kind"] == "least-squares":
-        return LeastSquares(**options)
+        return LeastSquares(values["weight"], numbers["weight"]["learn"], limits["weight"])
     raise KeyError(f"unknown fidelity {entry['kind']!r}")
 
 
