@@ -90,21 +90,21 @@ def test_the_scale_of_student_t_is_learned_from_heavy_tailed_noise() -> None:
         objective = robust_objective(noise, truth)
         state = run(GaussNewton(), objective, objective.parameters.get())
         assert state.best.certified
-        scan = torch.linspace(-3, 2, 81, dtype=F64)
+        scan = torch.linspace(-3, 2, 51, dtype=F64)
         values = [objective.value(s[None], 1e-8).value for s in scan]
         best = min(range(len(scan)), key=values.__getitem__)
         assert state.best.value <= values[best] * (1 + 1e-3)
         assert state.best.value < 0.6 * values[0]
         learned[name] = float(state.best.theta), float(scan[best]), values
     theta, scanned, values = learned["heavy"]
-    assert abs(theta - scanned) < 5 / 80
+    assert abs(theta - scanned) < 5 / 50
     assert min(values) < 0.5 * values[-1]
     assert learned["normal"][0] > theta + 0.3
     assert min(learned["normal"][2]) > 0.9 * learned["normal"][2][-1]
 
 
-def test_poisson_gaussian_finds_the_parts_of_the_variance() -> None:
-    """Residuals weighted by 1/variance: with a ridge c/2 |x|^2 on zero-mean signals, the best variance is c * E x^2 ... / c."""
+def test_poisson_gaussian_finds_the_variance() -> None:
+    """With the ridge 1/2 |x|^2 of normal signals of variance 1, the reconstruction is y/(1 + variance), Wiener's filter."""
     generator = torch.Generator().manual_seed(0)
     size = (1, 1, 200, 200)
     signal = torch.randn(size, generator=generator, dtype=F64)

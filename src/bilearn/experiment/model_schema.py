@@ -21,7 +21,15 @@ class KullbackLeiblerConfig(Section):
 
     kind: Literal["kullback-leibler"]
     weight: Number = Parameter(start=1.0, learn=False)
-    background: PositiveFloat = Field(default=1e-2, description="known background added to A x, > 0")
+    background: Number = Parameter(start=1e-2, learn=False)
+
+
+class PoissonGaussianConfig(Section):
+    """Least squares with the variance: variance + gain * data, for Gaussian and Poisson noise together."""
+
+    kind: Literal["poisson-gaussian"]
+    variance: Number = Parameter(start=1e-3, learn=False)
+    gain: Number = Parameter(start=1e-2, learn=False)
 
 
 class HuberConfig(Section):
@@ -49,7 +57,12 @@ class StudentTConfig(Section):
 
 
 FidelityConfig = Annotated[
-    LeastSquaresConfig | KullbackLeiblerConfig | HuberConfig | PseudoHuberConfig | StudentTConfig,
+    LeastSquaresConfig
+    | KullbackLeiblerConfig
+    | PoissonGaussianConfig
+    | HuberConfig
+    | PseudoHuberConfig
+    | StudentTConfig,
     Field(discriminator="kind"),
 ]
 
