@@ -61,6 +61,7 @@ from bilearn.regularizers import (
     ResponsePotential,
     RidgeRegularizer,
     SmoothedTV,
+    SpaceVariantTV,
     SplineResponse,
     SquaredH1,
     Sum,
@@ -205,6 +206,12 @@ def directional_tv(**options: object) -> DirectionalTV:
     """Directional TV of images shaped COLOR with mild constants, overridden by ``options``."""
     values: dict[str, object] = {"alpha": 0.05, "xi": 0.3, "nu": 0.2, "eta": 0.3, **options}
     return DirectionalTV(rand(COLOR[1:], 13), **values)  # type: ignore[arg-type]
+
+
+def oriented_tv(**options: object) -> SpaceVariantTV:
+    """Space-variant TV with mild constants and everything learned, overridden by ``options``."""
+    values: dict[str, object] = {"alpha": 0.05, "angle": 0.7, "ratio": 0.4, "exponent": 1.3, "xi": 0.3, "nu": 0.2}
+    return SpaceVariantTV(**{**values, "learn": tuple(values), **options})  # type: ignore[arg-type]
 
 
 def experts(potential: ResponsePotential | None = None, **options: object) -> FieldsOfExperts:
@@ -436,6 +443,47 @@ ENERGIES: list[EnergyCase] = [
     ),
     EnergyCase(
         "ls-directional_tv_cubic", variational(LeastSquares, lambda: directional_tv(potential=CubicAbsolute())), COLOR
+    ),
+    EnergyCase("ls-oriented_tv", variational(LeastSquares, oriented_tv), grid=True),
+    EnergyCase(
+        "ls-oriented_tv_maps",
+        variational(
+            LeastSquares,
+            lambda: oriented_tv(
+                alpha=alpha_map((1, 1, *SMALL[1:])),
+                angle=3 * rand((3, 3), 16),
+                exponent=1 + rand((3, 3), 17),
+                learn=("angle",),
+            ),
+        ),
+        SMALL,
+    ),
+    EnergyCase(
+        "ls-blur-oriented_tv_coarse",
+        variational(
+            LeastSquares,
+            lambda: oriented_tv(
+                alpha=coarse(9, (1, 2), 0.05, "patches"),
+                angle=coarse(16, (2, 2), 0.8),
+                ratio=coarse(17, (2, 1), 0.4),
+                exponent=coarse(18, (1, 2), 1.0),
+                boundary="periodic",
+            ),
+            blur,
+        ),
+    ),
+    EnergyCase(
+        "ls-oriented_tv_coupled", variational(LeastSquares, lambda: oriented_tv(coupled=True, exponent=1.0)), COLOR
+    ),
+    EnergyCase(
+        "ls-oriented_tv_quadratic", variational(LeastSquares, lambda: oriented_tv(exponent=2.0, nu=0.01)), COLOR
+    ),
+    EnergyCase(
+        "ls-oriented_tv_nonconvex",
+        variational(
+            LeastSquares, lambda: oriented_tv(exponent=0.6, bounds={"exponent": (0.1, 2.0)}, direction="forward")
+        ),
+        convex=False,
     ),
     EnergyCase("ls-tv_volume", variational(LeastSquares, lambda: tv(axes=3)), (1, 3, 4, 3)),
     # filters

@@ -303,7 +303,7 @@ class PotentialHessian(TermHessian):
         weights: list[Tensor] = [torch.empty(0)] * len(self._unit)
         for group, a in zip(self._regularizer._groups(), self._amplitudes, strict=True):
             for k in group:
-                weights[k] = a * (1 - self._unit[k].square())
+                weights[k] = a * (1 - self._unit[k].square()).clamp(min=0.0)
         return weights
 
     def diagonal(self) -> Tensor | None:
