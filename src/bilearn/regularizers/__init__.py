@@ -7,6 +7,7 @@ from bilearn.regularizers.fields_of_experts import FieldsOfExperts
 from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer
 from bilearn.regularizers.filters import FilterBank, Filters, cosine_filters, random_filters
+from bilearn.regularizers.gradient_maps import GradientMaps, fit_generalized_gaussian, gradient_maps
 from bilearn.regularizers.network import NetworkRegularizer
 from bilearn.regularizers.oriented import OrientedDifferences
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
@@ -39,6 +40,7 @@ __all__ = [
     "FilterRegularizer",
     "Filters",
     "FiniteDifferences",
+    "GradientMaps",
     "LogCoshResponse",
     "NetworkRegularizer",
     "OrientedDifferences",
@@ -62,6 +64,8 @@ __all__ = [
     "Tikhonov",
     "WaveletSparsity",
     "cosine_filters",
+    "fit_generalized_gaussian",
+    "gradient_maps",
     "load_ridge",
     "random_filters",
     "random_layers",

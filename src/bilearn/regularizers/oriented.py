@@ -79,18 +79,16 @@ class OrientedDifferences(nn.Module, AnalysisOperator):
 
         def compute() -> tuple[Tensor, Tensor, Tensor, Tensor]:
             angle, ratio = self.angle.to(like.dtype), self.ratio.to(like.dtype)
+            for name, value in (("angle", angle), ("ratio", ratio)):
+                if any(n not in (1, m) for n, m in zip(value.shape[:-3:-1], like.shape[:-3:-1], strict=False)):
+                    raise ValueError(
+                        f"x: found images of {tuple(like.shape[-2:])} pixels, expected {tuple(value.shape[-2:])} like the "
+                        f"map '{name}'"
+                    )
             cos, sin = torch.cos(angle), torch.sin(angle)
             return cos, sin, ratio * cos, ratio * sin
 
-        for name, value in (("angle", self.angle), ("ratio", self.ratio)):
-            if not set(zip(value.shape[-2:], like.shape[-2:], strict=False)) <= {(1, n) for n in like.shape[-2:]} | {
-                (n, n) for n in like.shape[-2:]
-            }:
-                raise ValueError(
-                    f"x: found images of {tuple(like.shape[-2:])} pixels, expected {tuple(value.shape[-2:])} like the "
-                    f"map '{name}'"
-                )
-        return self._cache.get("entries", self, (like.dtype, like.device), compute)
+        return self._cache.get("entries", self, (like.dtype, like.device, like.shape[-2:]), compute)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Fields of x; differentiable."""

@@ -42,7 +42,7 @@ class SpaceVariantTV(PotentialRegularizer):
     Differences along theta_j cost in full, those across it a_j times as much (see :class:`OrientedDifferences`): theta is
     the direction of edges. Smoothed form of the regularizer of Calatroni, Lanza, Pragliola and Sgallari (SIAM J. Imaging
     Sci. 12, 2019), where it is the negative log-likelihood of image gradients that follow a bivariate generalized Gaussian
-    distribution at each pixel; :func:`gradient_maps` estimates the maps from images as they do.
+    distribution at each pixel; :func:`~bilearn.regularizers.gradient_maps` estimates the maps from images by its likelihood.
 
     Each of alpha, angle, ratio, exponent is a number, a map that broadcasts against one image, or a
     :class:`~bilearn.coarse_map.CoarseMap` of few numbers. Start with ratios below 1 if angles are learned: at 1 they have
