@@ -325,7 +325,6 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase(
         "kl_background-tv",
         variational(lambda: KullbackLeibler(1.0, coarse(10, (2, 2), 0.5), ("background", "weight")), tv),
-        grid=True,
     ),
     EnergyCase(
         "kl_background_map-h1",
@@ -335,7 +334,7 @@ ENERGIES: list[EnergyCase] = [
         ),
         SMALL,
     ),
-    EnergyCase("pg-tv", variational(lambda: PoissonGaussian(0.7, 0.5, ("variance", "gain")), tv), grid=True),
+    EnergyCase("pg-tv", variational(lambda: PoissonGaussian(0.7, 0.5, ("variance", "gain")), tv)),
     EnergyCase(
         "pg_coarse-mask-tv",
         variational(lambda: PoissonGaussian(coarse(10, (2, 2), 0.6), 0.5, ("variance", "gain")), tv, mask),
@@ -360,7 +359,6 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase(
         "studentt_coarse-tv",
         variational(lambda: StudentT(0.6, coarse(10, (1, 1, 2, 2), 0.3), learn=_both()), lambda: tv(xi=0.2)),
-        grid=True,
     ),
     # operators
     EnergyCase("ls-mask-tv", variational(LeastSquares, tv, mask), grid=True),
@@ -476,7 +474,9 @@ ENERGIES: list[EnergyCase] = [
         "ls-oriented_tv_coupled", variational(LeastSquares, lambda: oriented_tv(coupled=True, exponent=1.0)), COLOR
     ),
     EnergyCase(
-        "ls-oriented_tv_quadratic", variational(LeastSquares, lambda: oriented_tv(exponent=2.0, nu=0.01)), COLOR
+        "ls-oriented_tv_quadratic",
+        variational(LeastSquares, lambda: oriented_tv(exponent=2.0, nu=0.01, learn=("alpha", "angle", "ratio", "nu"))),
+        COLOR,
     ),
     EnergyCase(
         "ls-oriented_tv_nonconvex",

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("solution",),
     ("coarse_map",),
     ("parameters",),
+    ("_numbers",),
     ("curvature",),
     ("energy",),
     ("problem",),

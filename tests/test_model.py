@@ -13,6 +13,7 @@ from bilearn.regularizers import (
     Regularizer,
     SmoothedAbsolute,
     SmoothedTV,
+    SpaceVariantTV,
     SquaredH1,
     Sum,
     Tikhonov,
@@ -53,6 +54,14 @@ REGULARIZERS = [
     Sum(Tikhonov(0.3), SquaredH1(0.4)),
     SmoothedTV(nu=0.3, potential=CubicAbsolute()),
     WaveletSparsity(0.2, wavelet="db2", levels=1, penalize_coarse=False, bracket=True),
+    SpaceVariantTV(
+        alpha=CoarseMap(torch.full((2, 2), 0.2), SHAPE[1:]),
+        angle=torch.rand(1, 1, 6, 8, dtype=torch.float64),
+        exponent=0.7,
+        learn=["angle", "xi"],
+        bounds={"exponent": (0.5, 2.0)},
+        boundary="periodic",
+    ),
     DirectionalTV(torch.eye(6, 8, dtype=torch.float64), eta=0.3, direction="forward", potential=CubicAbsolute()),
 ]
 CASES = (

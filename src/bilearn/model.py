@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bilearn import __version__
 from bilearn._files import replacing
-from bilearn.coarse_map import CoarseMap
+from bilearn._numbers import learned as _learned
+from bilearn._numbers import limits as _limits
+from bilearn._numbers import number_names as _number_names
+from bilearn._numbers import numbers_of as _numbers
+from bilearn._numbers import values as _values
 from bilearn.fidelities import (
     Fidelity,
     Huber,
@@ -25,7 +29,6 @@ from bilearn.fidelities import (
 )
 from bilearn.lower.minimize import minimize
 from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, MatrixOperator
-from bilearn.parameters import OnGrid
 from bilearn.regularizers import (
     CubicAbsolute,
     DirectionalDifferences,
@@ -36,6 +39,7 @@ from bilearn.regularizers import (
     Regularizer,
     SmoothedAbsolute,
     SmoothedTV,
+    SpaceVariantTV,
     SquaredH1,
     Sum,
     Tikhonov,
@@ -230,44 +234,6 @@ def _plain(value: Tensor) -> Any:
     }
 
 
-def _number_names(module: nn.Module) -> list[str]:
-    """Names of the learnable numbers that ``module`` itself owns."""
-    return list(dict(module.named_children()).get("parametrizations", nn.ModuleDict()).keys())  # type: ignore[operator]
-
-
-def _numbers(module: nn.Module) -> dict[str, Any]:
-    """Bounds, shape and 'learn' of every learnable number of ``module``."""
-    entries = {}
-    for name in _number_names(module):
-        coordinate = module.get_submodule(f"parametrizations.{name}.0.coordinate")
-        parameter = module.get_parameter(f"parametrizations.{name}.original")
-        entries[name] = {
-            "bounds": list(coordinate.bounds),  # type: ignore[arg-type]
-            "learn": parameter.requires_grad,
-            "shape": list(parameter.shape),
-        }
-        if isinstance(coordinate, OnGrid):
-            entries[name] |= {"size": list(coordinate.grid.size), "filling": coordinate.grid.filling}
-    return entries
-
-
-def _values(numbers: Mapping[str, Any]) -> dict[str, Tensor | CoarseMap]:
-    """A value inside the bounds for every number; the saved one replaces it."""
-    values: dict[str, Tensor | CoarseMap] = {}
-    for name, entry in numbers.items():
-        inside = torch.full(entry["shape"], (entry["bounds"][0] * entry["bounds"][1]) ** 0.5, dtype=torch.float64)
-        values[name] = CoarseMap(inside, tuple(entry["size"]), entry["filling"]) if "size" in entry else inside
-    return values
-
-
-def _limits(numbers: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    return {name: (entry["bounds"][0], entry["bounds"][1]) for name, entry in numbers.items()}
-
-
-def _learned(numbers: Mapping[str, Any]) -> list[str]:
-    return [name for name, entry in numbers.items() if entry["learn"]]
-
-
 _FIDELITIES: dict[str, Callable[..., Fidelity]] = {
     "huber": Huber,
     "kullback-leibler": KullbackLeibler,
@@ -340,6 +306,12 @@ def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
         del differences["axes"]
         size = list(regularizer.analysis.normals.shape[1:])
         return {"kind": "directional-tv", "reference": size, **options, **differences, "numbers": numbers}
+    if isinstance(regularizer, SpaceVariantTV):
+        parts = (regularizer.analysis, regularizer.potential, regularizer)
+        differences = _describe_differences(regularizer.analysis.differences)
+        del differences["axes"]
+        numbers = {name: entry for part in parts for name, entry in _numbers(part).items()}
+        return {"kind": "space-variant-tv", **_options(regularizer, "coupled"), **differences, "numbers": numbers}
     raise _foreign("regularizer", regularizer)
 
 
@@ -370,6 +342,8 @@ def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
     rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}
+    if entry["kind"] == "space-variant-tv":
+        return SpaceVariantTV(**values, learn=_learned(numbers), bounds=limits, **rest)
     if entry["kind"] in _SMOOTHED:
         potential = _POTENTIALS[rest.pop("potential", "smoothed-absolute")]()
         if entry["kind"] == "directional-tv":

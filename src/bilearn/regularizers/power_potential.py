@@ -60,7 +60,7 @@ class PowerAbsolute(nn.Module, Potential):
 
     def first_and_root(self, t: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
         """The root is sqrt(2 - p)/rho."""
-        return self.first(t, nu), torch.sqrt(2 - self._power(t)) * torch.rsqrt(t + nu * nu)
+        return self.first(t, nu), torch.sqrt((2 - self._power(t)).clamp(min=0.0)) * torch.rsqrt(t + nu * nu)
 
     def first_max(self, nu: Tensor) -> Tensor:
         """p nu^(p-2), place by place."""
