@@ -53,6 +53,7 @@ def test_a_learnable_map_has_few_coordinates_and_is_read_and_set_in_full(filling
     vector = ParameterVector(model)
     assert len(vector) == 6
     assert model.alpha.shape == (5, 7)
+    assert vector.slots[0].coordinate.label == "log10"
     grid = CoarseMap(rand((2, 3), 1), (5, 7), filling)
     assert torch.allclose(model.alpha, 10 ** grid(torch.log10(0.1 + rand((2, 3), 1))))
     assert torch.equal(vector.natural()["alpha"], model.alpha)

@@ -35,6 +35,11 @@ class Coordinate(nn.Module):
             raise ValueError(f"bounds: found ({lower}, {upper}), expected lower < upper")
         self.bounds = (lower, upper)
 
+    @property
+    def label(self) -> str:
+        """Its name in records."""
+        return type(self).__name__.lower()
+
     def forward(self, coordinate: Tensor) -> Tensor:
         """Natural value of a coordinate."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
@@ -115,6 +120,11 @@ class OnGrid(Coordinate):
     def __init__(self, inner: Coordinate, grid: CoarseMap) -> None:
         super().__init__(inner.bounds)
         self.inner, self.grid = inner, grid
+
+    @property
+    def label(self) -> str:
+        """That of the inner coordinate."""
+        return self.inner.label
 
     def forward(self, coordinate: Tensor) -> Tensor:
         return self.inner.forward(self.grid(coordinate))

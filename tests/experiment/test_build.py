@@ -152,6 +152,28 @@ def test_sum_and_pixelwise_regularizers():
     assert regularizer(torch.zeros(2, 1, 16, 16)).shape == (2,)
 
 
+def test_space_variant_tv_has_its_maps():
+    text = PHANTOMS + (
+        '[regularizer]\nkind = "space-variant-tv"\nalpha = { cells = [2, 3] }\nangle = { start = 1.1, pixelwise = true }\n'
+        "ratio = 0.3\nexponent = { start = 1.5 }\n"
+    )
+    regularizer = build_regularizer(parse(text).regularizer, (1, 6, 8))
+    learned = {n: p.numel() for n, p in regularizer.named_parameters() if p.requires_grad}
+    assert sorted(learned.values()) == [1, 6, 48]
+    assert regularizer.alpha.shape == regularizer.angle.shape == (1, 1, 6, 8)
+    assert (regularizer.ratio.item(), regularizer.exponent.item()) == pytest.approx((0.3, 1.5))
+    assert regularizer(torch.zeros(2, 1, 6, 8)).shape == (2,)
+    for wrong, message in (
+        ("nu = { start = 0.1, pixelwise = true }", "xi and nu are one number each"),
+        ("ratio = { start = 1.5, bounds = [0.1, 2.0] }", "regularizer: bounds of the ratio"),
+    ):
+        section = parse(PHANTOMS + f'[regularizer]\nkind = "space-variant-tv"\n{wrong}\n').regularizer
+        with pytest.raises(ConfigError, match=message):
+            build_regularizer(section, (1, 6, 8))
+    with pytest.raises(ConfigError, match="needs images, found signals"):
+        build_regularizer(parse(text).regularizer, (1, 8))
+
+
 def test_nothing_to_learn_is_refused():
     config = parse(PHANTOMS + '[regularizer]\nkind = "tikhonov"\nalpha = 0.1\n')
     operator = build_operator(config.physics, (1, 16, 16), 0)

@@ -23,6 +23,7 @@ from bilearn.experiment.model_schema import (
     RegularizerConfig,
     SmoothedL1Config,
     SmoothedTVConfig,
+    SpaceVariantTVConfig,
     SquaredErrorConfig,
     SquaredH1Config,
     SumConfig,
@@ -41,7 +42,7 @@ from bilearn.fidelities import (
 from bilearn.losses import NegativePSNR, SmoothedL1, SquaredError, SSIMLoss, UpperLoss
 from bilearn.operators import ForwardOperator
 from bilearn.penalties import L1, L2, ConditionNumber, Penalty, Sparsity
-from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.regularizers import Regularizer, SmoothedTV, SpaceVariantTV, SquaredH1, Sum, Tikhonov
 from bilearn.variational import VariationalEnergy
 
 _PENALTIES = {"l1": L1, "l2": L2, "sparsity": Sparsity}
@@ -91,6 +92,8 @@ def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], s
         return Sum(*(build_regularizer(term, image_shape) for term in config.terms))
     if isinstance(config, (FieldsOfExpertsConfig, ConvexRidgeConfig, WeaklyConvexRidgeConfig)):
         return build_filter_regularizer(config, image_shape, seed)
+    if isinstance(config, SpaceVariantTVConfig):
+        return _space_variant(config, image_shape)
     alpha = _value(config.alpha, image_shape, "regularizer.alpha")
     if isinstance(config, SmoothedTVConfig):
         parameters = {"alpha": config.alpha, "xi": config.xi, "nu": config.nu}
@@ -113,6 +116,25 @@ def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], s
         return SquaredH1(alpha, learn=config.alpha.learn, axes=axes, boundary=config.boundary, **options)
     assert isinstance(config, TikhonovConfig)
     return Tikhonov(alpha, learn=config.alpha.learn, **options)
+
+
+def _space_variant(config: SpaceVariantTVConfig, image_shape: tuple[int, ...]) -> SpaceVariantTV:
+    if len(image_shape) != 3:
+        raise ConfigError("regularizer.kind = 'space-variant-tv': needs images, found signals; choose 'smoothed-tv'")
+    if config.xi.varies or config.nu.varies:
+        raise ConfigError("regularizer: xi and nu are one number each; remove pixelwise and cells")
+    numbers = {n: getattr(config, n) for n in ("alpha", "angle", "ratio", "exponent", "xi", "nu")}
+    values: dict[str, Any] = {n: _value(p, image_shape, f"regularizer.{n}") for n, p in numbers.items()}
+    try:
+        return SpaceVariantTV(
+            **values,
+            learn=[name for name, p in numbers.items() if p.learn],
+            bounds={name: p.bounds for name, p in numbers.items() if p.bounds is not None},
+            coupled=config.coupled,
+            boundary=config.boundary,
+        )
+    except ValueError as error:
+        raise ConfigError(f"regularizer: {error}") from None
 
 
 def _value(parameter: Parameter, shape: tuple[int, ...], field: str) -> float | Tensor | CoarseMap:

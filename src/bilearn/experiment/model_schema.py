@@ -80,6 +80,20 @@ class SmoothedTVConfig(Section):
     boundary: Literal["neumann", "dirichlet", "periodic"] = "neumann"
 
 
+class SpaceVariantTVConfig(Section):
+    """TV whose weight, direction of edges, cost across them and exponent may vary in space (pixelwise or cells)."""
+
+    kind: Literal["space-variant-tv"]
+    alpha: Number = learned(0.1, 1e-5, 1e2)
+    angle: Number = learned(0.8, 1e-3, 6.28)
+    ratio: Number = learned(0.5, 1e-2, 1.0)
+    exponent: Number = Parameter(start=1.0, bounds=(1.0, 2.0), learn=False)
+    nu: Number = Parameter(start=1e-2, learn=False)
+    xi: Number = Parameter(start=1e-3, learn=False)
+    coupled: bool = Field(default=False, description="magnitude over all channels together (color images)")
+    boundary: Literal["neumann", "dirichlet", "periodic"] = "neumann"
+
+
 class SquaredH1Config(Section):
     """alpha/2 |grad x|^2."""
 
@@ -152,6 +166,7 @@ class SumConfig(Section):
 
 RegularizerConfig = Annotated[
     SmoothedTVConfig
+    | SpaceVariantTVConfig
     | SquaredH1Config
     | TikhonovConfig
     | FieldsOfExpertsConfig
