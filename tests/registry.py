@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bilearn.coarse_map import CoarseMap, Filling
 from bilearn.energy import Energy
-from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PoissonGaussian, PseudoHuber, StudentT
 from bilearn.hypergradient import (
     EquilibriumHypergradient,
     FiniteDifferences,
@@ -60,6 +61,7 @@ from bilearn.regularizers import (
     ResponsePotential,
     RidgeRegularizer,
     SmoothedTV,
+    SpaceVariantTV,
     SplineResponse,
     SquaredH1,
     Sum,
@@ -206,6 +208,12 @@ def directional_tv(**options: object) -> DirectionalTV:
     return DirectionalTV(rand(COLOR[1:], 13), **values)  # type: ignore[arg-type]
 
 
+def oriented_tv(**options: object) -> SpaceVariantTV:
+    """Space-variant TV with mild constants and everything learned, overridden by ``options``."""
+    values: dict[str, object] = {"alpha": 0.05, "angle": 0.7, "ratio": 0.4, "exponent": 1.3, "xi": 0.3, "nu": 0.2}
+    return SpaceVariantTV(**{**values, "learn": tuple(values), **options})  # type: ignore[arg-type]
+
+
 def experts(potential: ResponsePotential | None = None, **options: object) -> FieldsOfExperts:
     """Two 2 x 2 filters of weight 0.1 unless said otherwise."""
     values: dict[str, object] = {"weights": 0.1, **options}
@@ -223,6 +231,11 @@ def ridge(**options: object) -> RidgeRegularizer:
 def alpha_map(shape: tuple[int, ...]) -> Tensor:
     """Weights per pixel."""
     return 0.03 + 0.05 * rand(shape, 9)
+
+
+def coarse(seed: int, shape: tuple[int, ...], low: float, filling: Filling = "linear") -> CoarseMap:
+    """A map on IMAGE of few numbers between ``low`` and twice that."""
+    return CoarseMap(low * (1 + rand(shape, seed)), IMAGE[1:], filling)
 
 
 def prior() -> PriorRegularizer:
@@ -300,6 +313,52 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("studentt-tv", variational(lambda: StudentT(0.6, 0.3, learn=_both()), lambda: tv(xi=0.2)), grid=True),
     EnergyCase(
         "studentt-nonconvex", variational(lambda: StudentT(2.0, 0.1, learn=_both()), lambda: tv(xi=0.01)), convex=False
+    ),
+    EnergyCase(
+        "ls_coarse-tv_coarse",
+        variational(
+            lambda: LeastSquares(coarse(10, (1, 1, 3, 2), 0.5), learn=True),
+            lambda: tv(alpha=coarse(9, (1, 1, 2, 2), 0.05, "patches")),
+        ),
+        grid=True,
+    ),
+    EnergyCase(
+        "kl_background-tv",
+        variational(lambda: KullbackLeibler(1.0, coarse(10, (2, 2), 0.5), ("background", "weight")), tv),
+    ),
+    EnergyCase(
+        "kl_background_map-h1",
+        variational(
+            lambda: KullbackLeibler(0.7 + rand((1, *SMALL), 11), learn=("background",)),
+            lambda: Sum(SquaredH1(), Tikhonov()),
+        ),
+        SMALL,
+    ),
+    EnergyCase("pg-tv", variational(lambda: PoissonGaussian(0.7, 0.5, ("variance", "gain")), tv)),
+    EnergyCase(
+        "pg_coarse-mask-tv",
+        variational(lambda: PoissonGaussian(coarse(10, (2, 2), 0.6), 0.5, ("variance", "gain")), tv, mask),
+    ),
+    EnergyCase(
+        "huber_scale_map-tv",
+        variational(lambda: Huber(1.2, 0.1 + 0.1 * rand((1, *SMALL), 12), learn=_both()), tv),
+        SMALL,
+    ),
+    EnergyCase(
+        "pseudohuber_coarse-tv",
+        variational(lambda: PseudoHuber(1.2, coarse(10, (3, 3), 0.1), learn=_both()), tv),
+    ),
+    EnergyCase(
+        "studentt_maps-tv",
+        variational(
+            lambda: StudentT(0.3 + 0.3 * rand((1, *SMALL), 10), 0.2 + 0.2 * rand((1, *SMALL), 11), learn=_both()),
+            lambda: tv(xi=0.2),
+        ),
+        SMALL,
+    ),
+    EnergyCase(
+        "studentt_coarse-tv",
+        variational(lambda: StudentT(0.6, coarse(10, (1, 1, 2, 2), 0.3), learn=_both()), lambda: tv(xi=0.2)),
     ),
     # operators
     EnergyCase("ls-mask-tv", variational(LeastSquares, tv, mask), grid=True),
@@ -382,6 +441,49 @@ ENERGIES: list[EnergyCase] = [
     ),
     EnergyCase(
         "ls-directional_tv_cubic", variational(LeastSquares, lambda: directional_tv(potential=CubicAbsolute())), COLOR
+    ),
+    EnergyCase("ls-oriented_tv", variational(LeastSquares, oriented_tv), grid=True),
+    EnergyCase(
+        "ls-oriented_tv_maps",
+        variational(
+            LeastSquares,
+            lambda: oriented_tv(
+                alpha=alpha_map((1, 1, *SMALL[1:])),
+                angle=3 * rand((3, 3), 16),
+                exponent=1 + rand((3, 3), 17),
+                learn=("angle",),
+            ),
+        ),
+        SMALL,
+    ),
+    EnergyCase(
+        "ls-blur-oriented_tv_coarse",
+        variational(
+            LeastSquares,
+            lambda: oriented_tv(
+                alpha=coarse(9, (1, 2), 0.05, "patches"),
+                angle=coarse(16, (2, 2), 0.8),
+                ratio=coarse(17, (2, 1), 0.4),
+                exponent=coarse(18, (1, 2), 1.0),
+                boundary="periodic",
+            ),
+            blur,
+        ),
+    ),
+    EnergyCase(
+        "ls-oriented_tv_coupled", variational(LeastSquares, lambda: oriented_tv(coupled=True, exponent=1.0)), COLOR
+    ),
+    EnergyCase(
+        "ls-oriented_tv_quadratic",
+        variational(LeastSquares, lambda: oriented_tv(exponent=2.0, nu=0.01, learn=("alpha", "angle", "ratio", "nu"))),
+        COLOR,
+    ),
+    EnergyCase(
+        "ls-oriented_tv_nonconvex",
+        variational(
+            LeastSquares, lambda: oriented_tv(exponent=0.6, bounds={"exponent": (0.1, 2.0)}, direction="forward")
+        ),
+        convex=False,
     ),
     EnergyCase("ls-tv_volume", variational(LeastSquares, lambda: tv(axes=3)), (1, 3, 4, 3)),
     # filters

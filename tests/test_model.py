@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from bilearn.fidelities import Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.coarse_map import CoarseMap
+from bilearn.fidelities import Huber, KullbackLeibler, LeastSquares, PoissonGaussian, PseudoHuber, StudentT
 from bilearn.model import ModelError, load_model, save_model
 from bilearn.operators import FourierBlur, Identity, Mask, MatrixOperator
 from bilearn.regularizers import (
@@ -12,6 +13,7 @@ from bilearn.regularizers import (
     Regularizer,
     SmoothedAbsolute,
     SmoothedTV,
+    SpaceVariantTV,
     SquaredH1,
     Sum,
     Tikhonov,
@@ -41,6 +43,9 @@ FIDELITIES = [
     Huber(scale=0.2, learn=["scale"]),
     PseudoHuber(weight=3.0),
     StudentT(),
+    StudentT(0.5, CoarseMap(torch.full((1, 1, 2, 3), 0.2), SHAPE[1:], "patches"), learn=["scale"]),
+    KullbackLeibler(CoarseMap(torch.tensor([[0.1, 0.4]]), SHAPE[1:]), learn=("background",)),
+    PoissonGaussian(0.02, 0.3, learn=["gain"]),
 ]
 REGULARIZERS = [
     SmoothedTV(alpha=0.03, xi=0.2, nu=0.05, bracket=True, learn=["nu"], isotropic=False, boundary="periodic"),
@@ -49,6 +54,14 @@ REGULARIZERS = [
     Sum(Tikhonov(0.3), SquaredH1(0.4)),
     SmoothedTV(nu=0.3, potential=CubicAbsolute()),
     WaveletSparsity(0.2, wavelet="db2", levels=1, penalize_coarse=False, bracket=True),
+    SpaceVariantTV(
+        alpha=CoarseMap(torch.full((2, 2), 0.2), SHAPE[1:]),
+        angle=torch.rand(1, 1, 6, 8, dtype=torch.float64),
+        exponent=0.7,
+        learn=["angle", "xi"],
+        bounds={"exponent": (0.5, 2.0)},
+        boundary="periodic",
+    ),
     DirectionalTV(torch.eye(6, 8, dtype=torch.float64), eta=0.3, direction="forward", potential=CubicAbsolute()),
 ]
 CASES = (

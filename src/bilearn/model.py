@@ -9,11 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bilearn import __version__
 from bilearn._files import replacing
-from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn._numbers import learned as _learned
+from bilearn._numbers import limits as _limits
+from bilearn._numbers import number_names as _number_names
+from bilearn._numbers import numbers_of as _numbers
+from bilearn._numbers import values as _values
+from bilearn.fidelities import (
+    Fidelity,
+    Huber,
+    KullbackLeibler,
+    LeastSquares,
+    PoissonGaussian,
+    PseudoHuber,
+    StudentT,
+)
 from bilearn.lower.minimize import minimize
 from bilearn.operators import ForwardOperator, FourierBlur, Identity, Mask, MatrixOperator
 from bilearn.regularizers import (
@@ -26,6 +39,7 @@ from bilearn.regularizers import (
     Regularizer,
     SmoothedAbsolute,
     SmoothedTV,
+    SpaceVariantTV,
     SquaredH1,
     Sum,
     Tikhonov,
@@ -220,52 +234,21 @@ def _plain(value: Tensor) -> Any:
     }
 
 
-def _number_names(module: nn.Module) -> list[str]:
-    """Names of the learnable numbers that ``module`` itself owns."""
-    return list(dict(module.named_children()).get("parametrizations", nn.ModuleDict()).keys())  # type: ignore[operator]
-
-
-def _numbers(module: nn.Module) -> dict[str, Any]:
-    """Bounds, shape and 'learn' of every learnable number of ``module``."""
-    entries = {}
-    for name in _number_names(module):
-        coordinate = module.get_submodule(f"parametrizations.{name}.0.coordinate")
-        parameter = module.get_parameter(f"parametrizations.{name}.original")
-        entries[name] = {
-            "bounds": list(coordinate.bounds),  # type: ignore[arg-type]
-            "learn": parameter.requires_grad,
-            "shape": list(parameter.shape),
-        }
-    return entries
-
-
-def _values(numbers: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A value inside the bounds for every number; the saved one replaces it."""
-    return {
-        name: torch.full(entry["shape"], (entry["bounds"][0] * entry["bounds"][1]) ** 0.5, dtype=torch.float64)
-        for name, entry in numbers.items()
-    }
-
-
-def _limits(numbers: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    return {name: (entry["bounds"][0], entry["bounds"][1]) for name, entry in numbers.items()}
-
-
-def _learned(numbers: Mapping[str, Any]) -> list[str]:
-    return [name for name, entry in numbers.items() if entry["learn"]]
-
-
-_ROBUST = {"huber": Huber, "pseudo-huber": PseudoHuber, "student-t": StudentT}
+_FIDELITIES: dict[str, Callable[..., Fidelity]] = {
+    "huber": Huber,
+    "kullback-leibler": KullbackLeibler,
+    "poisson-gaussian": PoissonGaussian,
+    "pseudo-huber": PseudoHuber,
+    "student-t": StudentT,
+}
 
 
 def _describe_fidelity(fidelity: Fidelity) -> dict[str, Any]:
     numbers = _numbers(fidelity)
     if isinstance(fidelity, LeastSquares):
         return {"kind": "least-squares", "numbers": numbers}
-    if isinstance(fidelity, KullbackLeibler):
-        return {"kind": "kullback-leibler", "background": fidelity.background, "numbers": numbers}
-    for kind, robust in _ROBUST.items():
-        if isinstance(fidelity, robust):
+    for kind, named in _FIDELITIES.items():
+        if isinstance(fidelity, named):  # type: ignore[arg-type]
             return {"kind": kind, "numbers": numbers}
     raise _foreign("fidelity", fidelity)
 
@@ -273,13 +256,10 @@ def _describe_fidelity(fidelity: Fidelity) -> dict[str, Any]:
 def _build_fidelity(entry: Mapping[str, Any]) -> Fidelity:
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
-    if entry["kind"] in _ROBUST:
-        return _ROBUST[entry["kind"]](**values, learn=_learned(numbers), bounds=limits)  # type: ignore[arg-type]
-    options = {"weight": values["weight"], "learn": numbers["weight"]["learn"], "bounds": limits["weight"]}
-    if entry["kind"] == "kullback-leibler":
-        return KullbackLeibler(background=entry["background"], **options)
+    if entry["kind"] in _FIDELITIES:
+        return _FIDELITIES[entry["kind"]](**values, learn=_learned(numbers), bounds=limits)
     if entry["kind"] == "least-squares":
-        return LeastSquares(**options)
+        return LeastSquares(values["weight"], numbers["weight"]["learn"], limits["weight"])
     raise KeyError(f"unknown fidelity {entry['kind']!r}")
 
 
@@ -326,6 +306,12 @@ def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
         del differences["axes"]
         size = list(regularizer.analysis.normals.shape[1:])
         return {"kind": "directional-tv", "reference": size, **options, **differences, "numbers": numbers}
+    if isinstance(regularizer, SpaceVariantTV):
+        parts = (regularizer.analysis, regularizer.potential, regularizer)
+        differences = _describe_differences(regularizer.analysis.differences)
+        del differences["axes"]
+        numbers = {name: entry for part in parts for name, entry in _numbers(part).items()}
+        return {"kind": "space-variant-tv", **_options(regularizer, "coupled"), **differences, "numbers": numbers}
     raise _foreign("regularizer", regularizer)
 
 
@@ -356,6 +342,8 @@ def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
     rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}
+    if entry["kind"] == "space-variant-tv":
+        return SpaceVariantTV(**values, learn=_learned(numbers), bounds=limits, **rest)
     if entry["kind"] in _SMOOTHED:
         potential = _POTENTIALS[rest.pop("potential", "smoothed-absolute")]()
         if entry["kind"] == "directional-tv":

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bilearn.coarse_map import CoarseMap
+
 
 class Coordinate(nn.Module):
     """A monotone map from the optimized coordinate to the natural value, elementwise.
@@ -33,6 +35,11 @@ class Coordinate(nn.Module):
             raise ValueError(f"bounds: found ({lower}, {upper}), expected lower < upper")
         self.bounds = (lower, upper)
 
+    @property
+    def label(self) -> str:
+        """Its name in records."""
+        return type(self).__name__.lower()
+
     def forward(self, coordinate: Tensor) -> Tensor:
         """Natural value of a coordinate."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
@@ -45,6 +52,12 @@ class Coordinate(nn.Module):
         """Bounds of the coordinate."""
         low, high = (float(self.right_inverse(torch.tensor(b, dtype=torch.float64))) for b in self.bounds)
         return low, high
+
+    def collect(self, entries: Tensor, shape: torch.Size) -> Tensor:
+        """Sums (B, ...) of ``entries`` (B, ...) over the places that share a coordinate of a natural value of ``shape``."""
+        aligned = (1,) * (entries.ndim - len(shape)) + shape
+        shared = [axis for axis in range(1, entries.ndim) if aligned[axis] == 1]
+        return entries.sum(shared, keepdim=True) if shared else entries
 
 
 class Identity(Coordinate):
@@ -96,6 +109,38 @@ class Logit(Coordinate):
         return torch.log((value - a) / (b - value))
 
 
+class OnGrid(Coordinate):
+    """A map whose coordinates are given by few numbers: natural = inner(U c) with the U of a :class:`CoarseMap`.
+
+    Args:
+        inner: coordinate of one pixel.
+        grid: U.
+    """
+
+    def __init__(self, inner: Coordinate, grid: CoarseMap) -> None:
+        super().__init__(inner.bounds)
+        self.inner, self.grid = inner, grid
+
+    @property
+    def label(self) -> str:
+        """That of the inner coordinate."""
+        return self.inner.label
+
+    def forward(self, coordinate: Tensor) -> Tensor:
+        return self.inner.forward(self.grid(coordinate))
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        low, high = self.box()
+        return self.grid.restrict(self.inner.right_inverse(value)).clamp(low, high)
+
+    def box(self) -> tuple[float, float]:
+        return self.inner.box()
+
+    def collect(self, entries: Tensor, shape: torch.Size) -> Tensor:
+        """Weighted by U: sum_i U_ij entries_i for coordinate j."""
+        return self.grid.collect(super().collect(entries, shape))
+
+
 class _Natural(nn.Module):
     """Adapts a :class:`Coordinate` to torch's parametrization protocol: keeps dtype, device and bounds."""
 
@@ -121,7 +166,7 @@ class _Natural(nn.Module):
                 f"{self.name}: found {worst.item():.6g}, expected a number in [{low:g}, {high:g}]; "
                 "set another value or widen its bounds"
             )
-        return self.coordinate.right_inverse(natural.clamp(low, high)).expand(shape).clone()
+        return self.coordinate.right_inverse(natural.clamp(low, high).expand(shape)).clone()
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
         dtype, device, shape = self._reference
@@ -133,7 +178,7 @@ class _Natural(nn.Module):
 def learnable(
     module: nn.Module,
     name: str,
-    value: float | Tensor,
+    value: float | Tensor | CoarseMap,
     coordinate: Coordinate,
     learn: bool = True,
     dtype: torch.dtype = torch.float64,
@@ -143,7 +188,7 @@ def learnable(
     Args:
         module: owner of the attribute.
         name: attribute name; afterwards ``module.name`` reads and sets the natural value.
-        value: natural value, a float or a tensor of any shape.
+        value: natural value, a float or a tensor of any shape; a :class:`CoarseMap` makes a map of few coordinates.
         coordinate: the coordinate and its bounds.
         learn: whether upper-level methods may change it (``requires_grad`` of the coordinate).
         dtype: dtype of the stored coordinate; ``module.to(dtype)`` changes it later.
@@ -151,6 +196,10 @@ def learnable(
     Raises:
         ValueError: if the value is NaN or outside the bounds; the message names the parameter.
     """
+    if isinstance(value, CoarseMap):
+        corners = _Natural(f"{type(module).__name__.removeprefix('Parametrized')}.{name}", coordinate, value.values)
+        coordinate = OnGrid(coordinate, value)
+        value = coordinate(corners.right_inverse(value.values))
     natural = torch.as_tensor(value, dtype=dtype).detach().clone()
     owner = type(module).__name__.removeprefix("Parametrized")
     adapter = _Natural(f"{owner}.{name}", coordinate, natural)
@@ -192,6 +241,22 @@ def _is_host_number(original: nn.Parameter) -> bool:
 def is_learned(module: nn.Module, name: str) -> bool:
     """Whether the :func:`learnable` number ``module.name`` may be changed by upper-level methods."""
     return module.get_parameter(f"parametrizations.{name}.original").requires_grad
+
+
+def coordinate_of(module: nn.Module, name: str) -> Coordinate:
+    """The coordinate of the :func:`learnable` number ``module.name``."""
+    found = module.get_submodule(f"parametrizations.{name}.0.coordinate")
+    assert isinstance(found, Coordinate)
+    return found
+
+
+def collect(module: nn.Module, name: str, entries: Tensor) -> Tensor:
+    """Sums (B, ...) of ``entries`` (B, ...) over the places that share a coordinate of ``module.name``.
+
+    For nonnegative entries a and any v, |sum_i U_ij sqrt(a_i) v_i|_2 over j is at most the root of the largest of these
+    sums times |v|, by Cauchy and Schwarz, since every place is shared out with total weight 1.
+    """
+    return coordinate_of(module, name).collect(entries, getattr(module, name).shape)
 
 
 @dataclass(frozen=True)

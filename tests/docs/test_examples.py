@@ -30,8 +30,18 @@ CLAIMS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "certified_reconstruction": certificates_hold,
     "compare_hypergradients": bounds_hold,
     "differentiable_reconstruction": lambda r: r["losses"][-1] < 0.5 * r["losses"][0],
+    "learn_noise_model": lambda r: (
+        r["values"]["pseudo-Huber"].certified
+        and r["values"]["pseudo-Huber maps"].upper < r["values"]["pseudo-Huber"].lower
+        and min(r["quality"][n] for n in ("pseudo-Huber", "Student-t")) > r["quality"]["least squares"] + 10
+    ),
     "learn_tv_denoising": lambda r: r["final"].certified and r["final"].upper < r["objective"].value(r["first"]).lower,
     "own_operator": lambda r: min(r["gains"]) > 5,
+    "space_variant_tv": lambda r: (
+        all(v.certified for v in r["values"].values())
+        and r["quality"]["TV, learned alpha"] + 1 < r["quality"]["maps as estimated"]
+        and r["quality"]["maps as estimated"] + 3 < r["quality"]["maps as learned"]
+    ),
 }
 
 

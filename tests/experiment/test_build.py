@@ -105,16 +105,39 @@ def test_measured_data_are_used_as_they_are(tmp_path):
         'kind = "kullback-leibler"\nbackground = 0.1',
         'kind = "huber"\nscale = { start = 0.2 }',
         'kind = "pseudo-huber"\nweight = { start = 2.0, bounds = [1.0, 3.0] }',
+        'kind = "kullback-leibler"\nbackground = { start = 0.2, bounds = [0.1, 1.0] }',
+        'kind = "poisson-gaussian"\nvariance = { start = 0.2 }\ngain = 0.3',
         'kind = "student-t"',
+        'kind = "student-t"\nscale = { start = 0.2, pixelwise = true }\nweight = { start = 0.4, cells = [2, 3] }',
         "weight = { start = 2.0 }",
+        "weight = { start = 2.0, pixelwise = true, bounds = [1.0, 3.0] }",
     ],
 )
 def test_fidelities_have_their_values(section):
     config = parse(PHANTOMS + f"[fidelity]\n{section}\n").fidelity
-    fidelity = build_fidelity(config)
-    assert fidelity.weight.item() == pytest.approx(config.weight.start)
-    learned = sorted(n for n, p in fidelity.named_parameters() if p.requires_grad)
-    assert len(learned) == sum(config.model_dump().get(n, {}).get("learn", False) for n in ("weight", "scale"))
+    fidelity = build_fidelity(config, (1, 6, 8))
+    for name, number in config.model_dump().items():
+        if name == "kind":
+            continue
+        value = getattr(fidelity, name)
+        coordinate = fidelity.get_parameter(f"parametrizations.{name}.original")
+        assert coordinate.requires_grad == number["learn"]
+        assert coordinate.numel() == (48 if number["pixelwise"] else 6 if number["cells"] else 1)
+        assert value.numel() == (48 if number["pixelwise"] or number["cells"] else 1)
+        assert torch.allclose(value, torch.full_like(value, number["start"]))
+        if number["bounds"] is not None:
+            box = fidelity.get_submodule(f"parametrizations.{name}.0.coordinate").bounds
+            assert box == tuple(number["bounds"])
+
+
+def test_maps_of_few_numbers_are_checked():
+    text = PHANTOMS + "[fidelity]\nweight = { start = 2.0, cells = [3, 9] }\n"
+    with pytest.raises(ConfigError, match=r"fidelity\.weight\.cells: values: found a grid of \(3, 9\)"):
+        build_fidelity(parse(text).fidelity, (1, 6, 8))
+    with pytest.raises(ConfigError, match="pixelwise, cells: found both"):
+        parse(PHANTOMS + "[fidelity]\nweight = { start = 2.0, cells = [3, 9], pixelwise = true }\n")
+    signal = build_fidelity(parse(PHANTOMS + "[fidelity]\nweight = { start = 2.0, cells = [3] }\n").fidelity, (9,))
+    assert signal.weight.shape == (1, 9)
 
 
 def test_sum_and_pixelwise_regularizers():
@@ -127,6 +150,28 @@ def test_sum_and_pixelwise_regularizers():
     counts = [p.numel() for p in regularizer.parameters() if p.requires_grad]
     assert sorted(counts) == [1, 256]
     assert regularizer(torch.zeros(2, 1, 16, 16)).shape == (2,)
+
+
+def test_space_variant_tv_has_its_maps():
+    text = PHANTOMS + (
+        '[regularizer]\nkind = "space-variant-tv"\nalpha = { cells = [2, 3] }\nangle = { start = 1.1, pixelwise = true }\n'
+        "ratio = 0.3\nexponent = { start = 1.5 }\n"
+    )
+    regularizer = build_regularizer(parse(text).regularizer, (1, 6, 8))
+    learned = {n: p.numel() for n, p in regularizer.named_parameters() if p.requires_grad}
+    assert sorted(learned.values()) == [1, 6, 48]
+    assert regularizer.alpha.shape == regularizer.angle.shape == (1, 1, 6, 8)
+    assert (regularizer.ratio.item(), regularizer.exponent.item()) == pytest.approx((0.3, 1.5))
+    assert regularizer(torch.zeros(2, 1, 6, 8)).shape == (2,)
+    for wrong, message in (
+        ("nu = { start = 0.1, pixelwise = true }", "xi and nu are one number each"),
+        ("ratio = { start = 1.5, bounds = [0.1, 2.0] }", "regularizer: bounds of the ratio"),
+    ):
+        section = parse(PHANTOMS + f'[regularizer]\nkind = "space-variant-tv"\n{wrong}\n').regularizer
+        with pytest.raises(ConfigError, match=message):
+            build_regularizer(section, (1, 6, 8))
+    with pytest.raises(ConfigError, match="needs images, found signals"):
+        build_regularizer(parse(text).regularizer, (1, 8))
 
 
 def test_nothing_to_learn_is_refused():

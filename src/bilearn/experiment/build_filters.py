@@ -43,8 +43,10 @@ def build_filter_regularizer(
         raise ConfigError(f"regularizer.kind = '{config.kind}': needs images, found signals; choose 'smoothed-tv'")
     for name in type(config).model_fields:
         value = getattr(config, name)
-        if isinstance(value, Parameter) and value.pixelwise:
-            raise ConfigError(f"regularizer.{name}.pixelwise: filters have one value for the whole image")
+        if isinstance(value, Parameter) and value.varies:
+            raise ConfigError(
+                f"regularizer.{name}.{'cells' if value.cells else 'pixelwise'}: filters have one value for the whole image"
+            )
     generator = torch.Generator().manual_seed(seed)
     try:
         if isinstance(config, FieldsOfExpertsConfig):

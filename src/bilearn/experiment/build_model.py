@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bilearn.coarse_map import CoarseMap
 from bilearn.experiment.build_filters import build_filter_regularizer
 from bilearn.experiment.data_schema import Parameter
 from bilearn.experiment.messages import ConfigError
@@ -14,27 +16,33 @@ from bilearn.experiment.model_schema import (
     ConvexRidgeConfig,
     FidelityConfig,
     FieldsOfExpertsConfig,
-    HuberConfig,
-    KullbackLeiblerConfig,
     LeastSquaresConfig,
     LossConfig,
     NegativePSNRConfig,
     PenaltyConfig,
-    PseudoHuberConfig,
     RegularizerConfig,
     SmoothedL1Config,
     SmoothedTVConfig,
+    SpaceVariantTVConfig,
     SquaredErrorConfig,
     SquaredH1Config,
     SumConfig,
     TikhonovConfig,
     WeaklyConvexRidgeConfig,
 )
-from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
+from bilearn.fidelities import (
+    Fidelity,
+    Huber,
+    KullbackLeibler,
+    LeastSquares,
+    PoissonGaussian,
+    PseudoHuber,
+    StudentT,
+)
 from bilearn.losses import NegativePSNR, SmoothedL1, SquaredError, SSIMLoss, UpperLoss
 from bilearn.operators import ForwardOperator
 from bilearn.penalties import L1, L2, ConditionNumber, Penalty, Sparsity
-from bilearn.regularizers import Regularizer, SmoothedTV, SquaredH1, Sum, Tikhonov
+from bilearn.regularizers import Regularizer, SmoothedTV, SpaceVariantTV, SquaredH1, Sum, Tikhonov
 from bilearn.variational import VariationalEnergy
 
 _PENALTIES = {"l1": L1, "l2": L2, "sparsity": Sparsity}
@@ -48,31 +56,32 @@ def build_energy(
     seed: int = 0,
 ) -> VariationalEnergy:
     """The energy at its start parameters; ``seed`` draws random filters."""
-    energy = VariationalEnergy(build_fidelity(fidelity), build_regularizer(regularizer, image_shape, seed), operator)
+    data_shape = tuple(operator.A(torch.zeros(1, *image_shape, dtype=torch.float64)).shape[1:])
+    data = build_fidelity(fidelity, data_shape)
+    energy = VariationalEnergy(data, build_regularizer(regularizer, image_shape, seed), operator)
     if not any(p.requires_grad for p in energy.parameters()):
         raise ConfigError("regularizer: found no learned parameter; write one as alpha = { start = 0.1 }")
     return energy
 
 
-def build_fidelity(config: FidelityConfig) -> Fidelity:
-    """The data fidelity of the section [fidelity]."""
-    if config.weight.pixelwise:
-        raise ConfigError("fidelity.weight.pixelwise: only regularizers can have one value per pixel")
-    if isinstance(config, (LeastSquaresConfig, KullbackLeiblerConfig)):
-        options: dict[str, Any] = {"weight": config.weight.start, "learn": config.weight.learn}
-        if config.weight.bounds is not None:
-            options["bounds"] = config.weight.bounds
-        if isinstance(config, KullbackLeiblerConfig):
-            return KullbackLeibler(background=config.background, **options)
-        return LeastSquares(**options)
-    kind = (
-        Huber if isinstance(config, HuberConfig) else PseudoHuber if isinstance(config, PseudoHuberConfig) else StudentT
-    )
-    return kind(
-        weight=config.weight.start,
-        scale=config.scale.start,
-        learn=[name for name in ("weight", "scale") if getattr(config, name).learn],
-        bounds={name: b for name in ("weight", "scale") if (b := getattr(config, name).bounds) is not None},
+_FIDELITIES: dict[str, Callable[..., Fidelity]] = {
+    "huber": Huber,
+    "kullback-leibler": KullbackLeibler,
+    "poisson-gaussian": PoissonGaussian,
+    "pseudo-huber": PseudoHuber,
+    "student-t": StudentT,
+}
+
+
+def build_fidelity(config: FidelityConfig, data_shape: tuple[int, ...]) -> Fidelity:
+    """The data fidelity of the section [fidelity] for data (C, H, W), (C, L) or (L,)."""
+    numbers = {n: p for n in type(config).model_fields if isinstance(p := getattr(config, n), Parameter)}
+    values = {name: _value(number, data_shape, f"fidelity.{name}") for name, number in numbers.items()}
+    limits = {name: number.bounds for name, number in numbers.items() if number.bounds is not None}
+    if isinstance(config, LeastSquaresConfig):
+        return LeastSquares(values["weight"], config.weight.learn, limits.get("weight", (1e-7, 1e7)))
+    return _FIDELITIES[config.kind](
+        **values, learn=[name for name, number in numbers.items() if number.learn], bounds=limits
     )
 
 
@@ -83,11 +92,13 @@ def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], s
         return Sum(*(build_regularizer(term, image_shape) for term in config.terms))
     if isinstance(config, (FieldsOfExpertsConfig, ConvexRidgeConfig, WeaklyConvexRidgeConfig)):
         return build_filter_regularizer(config, image_shape, seed)
-    alpha = _value(config.alpha, image_shape)
+    if isinstance(config, SpaceVariantTVConfig):
+        return _space_variant(config, image_shape)
+    alpha = _value(config.alpha, image_shape, "regularizer.alpha")
     if isinstance(config, SmoothedTVConfig):
         parameters = {"alpha": config.alpha, "xi": config.xi, "nu": config.nu}
-        if config.xi.pixelwise or config.nu.pixelwise:
-            raise ConfigError("regularizer: only alpha can have one value per pixel (pixelwise)")
+        if config.xi.varies or config.nu.varies:
+            raise ConfigError("regularizer: only alpha can have one value per pixel (pixelwise) or cell (cells)")
         return SmoothedTV(
             alpha=alpha,
             xi=config.xi.start,
@@ -107,10 +118,37 @@ def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], s
     return Tikhonov(alpha, learn=config.alpha.learn, **options)
 
 
-def _value(parameter: Parameter, image_shape: tuple[int, ...]) -> float | Tensor:
-    if not parameter.pixelwise:
+def _space_variant(config: SpaceVariantTVConfig, image_shape: tuple[int, ...]) -> SpaceVariantTV:
+    if len(image_shape) != 3:
+        raise ConfigError("regularizer.kind = 'space-variant-tv': needs images, found signals; choose 'smoothed-tv'")
+    if config.xi.varies or config.nu.varies:
+        raise ConfigError("regularizer: xi and nu are one number each; remove pixelwise and cells")
+    numbers = {n: getattr(config, n) for n in ("alpha", "angle", "ratio", "exponent", "xi", "nu")}
+    values: dict[str, Any] = {n: _value(p, image_shape, f"regularizer.{n}") for n, p in numbers.items()}
+    try:
+        return SpaceVariantTV(
+            **values,
+            learn=[name for name, p in numbers.items() if p.learn],
+            bounds={name: p.bounds for name, p in numbers.items() if p.bounds is not None},
+            coupled=config.coupled,
+            boundary=config.boundary,
+        )
+    except ValueError as error:
+        raise ConfigError(f"regularizer: {error}") from None
+
+
+def _value(parameter: Parameter, shape: tuple[int, ...], field: str) -> float | Tensor | CoarseMap:
+    """The start value, as a map on ``shape`` (channels first unless it has one axis) where it varies."""
+    if not parameter.varies:
         return parameter.start
-    return torch.full((1, 1, *image_shape[1:]), parameter.start, dtype=torch.float64)
+    size = shape[1:] if len(shape) > 1 else shape
+    lead = (1,) * (len(shape) + 1 - len(size))
+    if parameter.cells is None:
+        return torch.full((*lead, *size), parameter.start, dtype=torch.float64)
+    try:
+        return CoarseMap(torch.full((*lead, *parameter.cells), parameter.start, dtype=torch.float64), size)
+    except ValueError as error:
+        raise ConfigError(f"{field}.cells: {error}") from None
 
 
 def build_loss(config: LossConfig) -> UpperLoss:

@@ -35,6 +35,10 @@ class Parameter(Section):
     bounds: tuple[float, float] | None = Field(default=None, description="[lower, upper] of the natural value")
     learn: bool = Field(default=True, description="whether it is learned")
     pixelwise: bool = Field(default=False, description="one value per pixel instead of one number")
+    cells: list[PositiveInt] | None = Field(
+        default=None,
+        description="one value per cell of a grid with this many cells per axis, interpolated to the pixels",
+    )
 
     @model_validator(mode="after")
     def _inside(self) -> Parameter:
@@ -46,7 +50,14 @@ class Parameter(Section):
                 raise ValueError(f"bounds: found [{lower:g}, {upper:g}], expected 0 < lower < upper")
             if not lower <= self.start <= upper:
                 raise ValueError(f"start: found {self.start:g}, expected a number in bounds = [{lower:g}, {upper:g}]")
+        if self.pixelwise and self.cells is not None:
+            raise ValueError("pixelwise, cells: found both, expected one of them")
         return self
+
+    @property
+    def varies(self) -> bool:
+        """Whether it has more than one value."""
+        return self.pixelwise or self.cells is not None
 
 
 def _fixed(value: Any) -> Any:

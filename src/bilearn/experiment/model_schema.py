@@ -21,7 +21,15 @@ class KullbackLeiblerConfig(Section):
 
     kind: Literal["kullback-leibler"]
     weight: Number = Parameter(start=1.0, learn=False)
-    background: PositiveFloat = Field(default=1e-2, description="known background added to A x, > 0")
+    background: Number = Parameter(start=1e-2, learn=False)
+
+
+class PoissonGaussianConfig(Section):
+    """Least squares with the variance: variance + gain * data, for Gaussian and Poisson noise together."""
+
+    kind: Literal["poisson-gaussian"]
+    variance: Number = Parameter(start=1e-3, learn=False)
+    gain: Number = Parameter(start=1e-2, learn=False)
 
 
 class HuberConfig(Section):
@@ -49,7 +57,12 @@ class StudentTConfig(Section):
 
 
 FidelityConfig = Annotated[
-    LeastSquaresConfig | KullbackLeiblerConfig | HuberConfig | PseudoHuberConfig | StudentTConfig,
+    LeastSquaresConfig
+    | KullbackLeiblerConfig
+    | PoissonGaussianConfig
+    | HuberConfig
+    | PseudoHuberConfig
+    | StudentTConfig,
     Field(discriminator="kind"),
 ]
 
@@ -63,6 +76,20 @@ class SmoothedTVConfig(Section):
     xi: Number = learned(1e-3, 1e-7, 1.0)
     bracket: bool = Field(default=False, description="multiply the ridge xi/2 |x|^2 by alpha too")
     isotropic: bool = Field(default=True, description="magnitude of the gradient over both axes together")
+    coupled: bool = Field(default=False, description="magnitude over all channels together (color images)")
+    boundary: Literal["neumann", "dirichlet", "periodic"] = "neumann"
+
+
+class SpaceVariantTVConfig(Section):
+    """TV whose weight, direction of edges, cost across them and exponent may vary in space (pixelwise or cells)."""
+
+    kind: Literal["space-variant-tv"]
+    alpha: Number = learned(0.1, 1e-5, 1e2)
+    angle: Number = learned(0.8, 1e-3, 6.28)
+    ratio: Number = learned(0.5, 1e-2, 1.0)
+    exponent: Number = Parameter(start=1.0, bounds=(1.0, 2.0), learn=False)
+    nu: Number = Parameter(start=1e-2, learn=False)
+    xi: Number = Parameter(start=1e-3, learn=False)
     coupled: bool = Field(default=False, description="magnitude over all channels together (color images)")
     boundary: Literal["neumann", "dirichlet", "periodic"] = "neumann"
 
@@ -139,6 +166,7 @@ class SumConfig(Section):
 
 RegularizerConfig = Annotated[
     SmoothedTVConfig
+    | SpaceVariantTVConfig
     | SquaredH1Config
     | TikhonovConfig
     | FieldsOfExpertsConfig

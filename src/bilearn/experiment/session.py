@@ -222,7 +222,7 @@ def _parameter_entries(parameters: ParameterVector, start: Tensor, theta: Tensor
             "start": plain(first[slot.name]),
             "lower_bound": slot.coordinate.bounds[0],
             "upper_bound": slot.coordinate.bounds[1],
-            "coordinate": type(slot.coordinate).__name__.lower(),
+            "coordinate": slot.coordinate.label,
             "entries": slot.stop - slot.start,
             "at_bound": {"lower": low, "upper": high} if many else one,
         }

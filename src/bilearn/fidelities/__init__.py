@@ -3,6 +3,7 @@
 from bilearn.fidelities.fidelity import Fidelity
 from bilearn.fidelities.kullback_leibler import KullbackLeibler
 from bilearn.fidelities.least_squares import LeastSquares
+from bilearn.fidelities.poisson_gaussian import PoissonGaussian
 from bilearn.fidelities.robust import Huber, PseudoHuber, ResidualFidelity, StudentT
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Huber",
     "KullbackLeibler",
     "LeastSquares",
+    "PoissonGaussian",
     "PseudoHuber",
     "ResidualFidelity",
     "StudentT",

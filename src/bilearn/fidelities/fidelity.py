@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 from bilearn import _batch
 from bilearn.curvature import Curvature
+from bilearn.parameters import collect
 
 
 class Fidelity(nn.Module):
     """D(z, y), one number per sample; complex data count as pairs of reals given as two channels.
 
     An author must write ``forward``, ``grad``, ``second`` (the diagonal of the Hessian in z) and ``curvature``; may
-    write ``second_variation``, ``cross_variation``, ``column_variation``, ``cross_norm`` and ``rounding``. ``grad`` must
-    be differentiable in the parameters.
+    write ``entry_slopes``, ``second_variation``, ``cross_variation``, ``column_variation``, ``cross_norm`` and
+    ``rounding``. ``grad`` must be differentiable in the parameters.
     """
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -51,9 +52,23 @@ class Fidelity(nn.Module):
         constant = self.curvature(y).cross_lipschitz.per_sample(z)
         return torch.where(radius > 0, constant * radius, torch.zeros_like(radius))
 
+    def entry_slopes(self, z: Tensor, y: Tensor) -> dict[str, Tensor] | None:
+        """d D'_k / d(coordinate at entry k), shaped like z, of every learned number by name; None unless declared."""
+        return None
+
     def cross_norm(self, z: Tensor, y: Tensor) -> Tensor | None:
-        """Bound (B,) on the spectral norm of dD'/dtheta at z, or None where none is known; zero where nothing is learned."""
-        return None if any(p.requires_grad for p in self.parameters()) else torch.zeros_like(_batch.norm(z))
+        """Bound (B,) on the spectral norm of dD'/dtheta at z, or None where none is known; zero where nothing is learned.
+
+        Each number adds the largest sum of its squared ``entry_slopes`` over the entries that share one coordinate.
+        """
+        if not any(p.requires_grad for p in self.parameters()):
+            return torch.zeros_like(_batch.norm(z))
+        with torch.no_grad():
+            slopes = self.entry_slopes(z, y)
+            if slopes is None:
+                return None
+            squares = [_batch.max_abs(collect(self, name, slope.square())) for name, slope in slopes.items()]
+            return torch.sqrt(torch.stack(squares).sum(0))
 
     def rounding(self, z: Tensor, y: Tensor) -> Tensor:
         """Bound (B,) on the rounding error of ``grad`` for exact z."""

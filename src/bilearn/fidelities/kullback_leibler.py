@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.coarse_map import CoarseMap
 from bilearn.curvature import Constant, Curvature
 from bilearn.fidelities.fidelity import Fidelity
 from bilearn.parameters import Log10, is_learned, learnable
+
+LN10 = math.log(10.0)
 
 
 class KullbackLeibler(Fidelity):
@@ -20,35 +24,40 @@ class KullbackLeibler(Fidelity):
     background, so that D is twice continuously differentiable, convex and finite for every z.
 
     Args:
-        background: expected counts without any signal, positive, in units of z.
-        weight: number or map (1/gain where y = gain * counts).
-        learn: whether the weight is learned.
-        bounds: bounds of the weight.
+        background: expected counts without any signal, positive, in units of z: a number or a map, also of few numbers
+            (:class:`~bilearn.coarse_map.CoarseMap`).
+        weight: number or map as well (1/gain where y = gain * counts).
+        learn: whether the weight is learned (True, False), or names out of 'background', 'weight'.
+        bounds: bounds of the weight, or bounds by name.
 
     Raises:
-        ValueError: the background is not positive, or (when used) y has a negative entry.
+        ValueError: a background or weight outside its bounds, an unknown name, or (when used) y has a negative entry.
     """
 
+    background: Tensor
     weight: Tensor
 
     def __init__(
         self,
-        background: float = 1e-2,
-        weight: float | Tensor = 1.0,
-        learn: bool = False,
-        bounds: tuple[float, float] = (1e-7, 1e7),
+        background: float | Tensor | CoarseMap = 1e-2,
+        weight: float | Tensor | CoarseMap = 1.0,
+        learn: bool | Iterable[str] = False,
+        bounds: tuple[float, float] | Mapping[str, tuple[float, float]] = (1e-7, 1e7),
     ) -> None:
         super().__init__()
-        if not background > 0:
-            raise ValueError(f"background: found {background}, expected a positive number")
-        self.background = float(background)
-        learnable(self, "weight", weight, Log10(bounds), learn)
+        learned = {"weight"} if learn is True else set(learn or ())
+        given = bounds if isinstance(bounds, Mapping) else {"weight": bounds}
+        limits = {"background": (1e-7, 1e7), "weight": (1e-7, 1e7), **given}
+        unknown = sorted((learned | set(limits)) - {"background", "weight"})
+        if unknown:
+            raise ValueError(f"learn, bounds: found {unknown}, expected names out of ['background', 'weight']")
+        learnable(self, "background", background, Log10(limits["background"]), "background" in learned)
+        learnable(self, "weight", weight, Log10(limits["weight"]), "weight" in learned)
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Clamped s and the (nonpositive) part of s below the background."""
-        s = z + self.background
-        clamped = s.clamp(min=self.background)
-        return clamped, s - clamped
+        above = z.clamp(min=0.0)
+        return above + self.background.to(z.dtype), z - above
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Value (B,)."""
@@ -69,20 +78,34 @@ class KullbackLeibler(Fidelity):
         s, _ = self._split(z)
         return self.weight.to(z.dtype) * y / s.square()
 
+    def entry_slopes(self, z: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """ln(10) D' for the weight; ln(10) weight b (y/s^2 - 2 y below/s^3) for the background b."""
+        slopes = {}
+        if is_learned(self, "background"):
+            s, below = self._split(z)
+            bend = self.weight.to(z.dtype) * self.background.to(z.dtype) * y / s.square()
+            slopes["background"] = LN10 * bend * (1 - 2 * below / s)
+        if is_learned(self, "weight"):
+            slopes["weight"] = LN10 * self.grad(z, y)
+        return slopes
+
     def curvature(self, y: Tensor) -> Curvature:
-        """mu = 0, L = max(weight y)/background^2, Hessian constant 2 max(weight y)/background^3, per sample."""
-        top = (self.weight.to(y.dtype) * y).flatten(1).amax(1)
-        steep = top / self.background**2
-        cross = math.log(10.0) * steep if is_learned(self, "weight") else torch.zeros_like(steep)
-        return Curvature(
-            Constant(torch.zeros_like(top)), Constant(steep), Constant(2 * top / self.background**3), Constant(cross)
-        )
+        """mu = 0, L = max(weight y/b^2), Hessian constant max(2 weight y/b^3), per sample, b the background.
+
+        The cross derivative in log10 weight moves by at most ln(10) L; that in log10 b by 2 ln(10) L: the derivative in z
+        of b (y/s^2 - 2 y below/s^3) is -2 b y/s^3 above the background and -2 y/b^2 below.
+        """
+        weight, background = self.weight.to(y.dtype), self.background.to(y.dtype)
+        steep = (weight * y / background.square()).flatten(1).amax(1)
+        third = (2 * weight * y / background**3).flatten(1).amax(1)
+        factor = LN10 * math.sqrt(is_learned(self, "weight") + 4 * is_learned(self, "background"))
+        return Curvature(Constant(torch.zeros_like(steep)), Constant(steep), Constant(third), Constant(factor * steep))
 
     def second_variation(self, z: Tensor, y: Tensor, v: Tensor, radius: Tensor) -> Tensor:
         """Third derivative over what each entry can reach: radius * max_k(2 weight y_k / s_low^3 |v_k|)."""
         with torch.no_grad():
             s, _ = self._split(z)
-            low = (s - _batch.expand(radius, s)).clamp(min=self.background)
+            low = torch.maximum(s - _batch.expand(radius, s), self.background.to(z.dtype))
             third = 2 * self.weight.to(z.dtype) * y / low**3
             return radius * _batch.max_abs(third * v, lead=v.ndim - z.ndim + 1)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.coarse_map import CoarseMap
 from bilearn.curvature import Constant, Curvature
 from bilearn.fidelities.fidelity import Fidelity
 from bilearn.parameters import Log10, is_learned, learnable
@@ -17,7 +18,8 @@ class LeastSquares(Fidelity):
     """D(z, y) = 1/2 sum_k w_k (z_k - y_k)^2.
 
     Args:
-        weight: w > 0, one number or a map that broadcasts against one datum (1, ...).
+        weight: w > 0 (one over the variance of the noise), one number or a map that broadcasts against one datum (1, ...),
+            also of few numbers (:class:`~bilearn.coarse_map.CoarseMap`).
         learn: whether the weight is learned.
         bounds: bounds of the weight.
     """
@@ -25,7 +27,7 @@ class LeastSquares(Fidelity):
     weight: Tensor
 
     def __init__(
-        self, weight: float | Tensor = 1.0, learn: bool = False, bounds: tuple[float, float] = (1e-7, 1e7)
+        self, weight: float | Tensor | CoarseMap = 1.0, learn: bool = False, bounds: tuple[float, float] = (1e-7, 1e7)
     ) -> None:
         super().__init__()
         learnable(self, "weight", weight, Log10(bounds), learn)
@@ -45,6 +47,10 @@ class LeastSquares(Fidelity):
     def second(self, z: Tensor, y: Tensor) -> Tensor:
         """w, expanded."""
         return self._weight(z).expand_as(z)
+
+    def entry_slopes(self, z: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """ln(10) w (z - y)."""
+        return {"weight": math.log(10.0) * self.grad(z, y)} if is_learned(self, "weight") else {}
 
     def curvature(self, y: Tensor) -> Curvature:
         """mu = min w, L = max w, constant Hessian; the cross derivative in log10 w moves by ln(10) w."""

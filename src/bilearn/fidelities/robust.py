@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn.coarse_map import CoarseMap
 from bilearn.curvature import Constant, Curvature
 from bilearn.fidelities.fidelity import Fidelity
 from bilearn.parameters import Log10, is_learned, learnable
@@ -17,13 +18,13 @@ LN10 = math.log(10.0)
 
 
 class ResidualFidelity(Fidelity):
-    """D(z, y) = weight * sum_k rho(z_k - y_k; scale), with rho''(0) = 1.
+    """D(z, y) = weight * sum_k rho(z_k - y_k; scale), with rho(r; s) = s^2 rho(r/s; 1) and rho''(0) = 1.
 
     A subclass writes rho and its derivatives and the constants of weight = 1.
 
     Args:
-        weight: number or map, positive.
-        scale: residual size at which rho leaves the parabola, in data units.
+        weight: positive number or map, also of few numbers (:class:`~bilearn.coarse_map.CoarseMap`).
+        scale: residual size at which rho leaves the parabola, in data units: a number or a map as well.
         learn: names out of 'weight', 'scale'.
         bounds: bounds by name.
     """
@@ -39,8 +40,8 @@ class ResidualFidelity(Fidelity):
 
     def __init__(
         self,
-        weight: float | Tensor = 1.0,
-        scale: float = 0.1,
+        weight: float | Tensor | CoarseMap = 1.0,
+        scale: float | Tensor | CoarseMap = 0.1,
         learn: Iterable[str] = (),
         bounds: dict[str, tuple[float, float]] | None = None,
     ) -> None:
@@ -76,11 +77,20 @@ class ResidualFidelity(Fidelity):
         """weight * rho''."""
         return (self.weight.to(z.dtype) * self.bend(z - y, self.scale.to(z.dtype))).expand_as(z)
 
+    def entry_slopes(self, z: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """ln(10) weight rho' for the weight; ln(10) weight (rho' - r rho'') for the scale, as rho'(r; s) = s rho'(r/s; 1)."""
+        slopes, gradient = {}, self.grad(z, y)
+        if is_learned(self, "weight"):
+            slopes["weight"] = LN10 * gradient
+        if is_learned(self, "scale"):
+            slopes["scale"] = LN10 * (gradient - (z - y) * self.second(z, y))
+        return slopes
+
     def curvature(self, y: Tensor) -> Curvature:
         """Constants of rho times the largest weight; (proved) infinity where a derivative jumps."""
-        top, scale = self.weight.max(), self.scale
+        top = self.weight.max()
         jumps = Constant(torch.full_like(top, torch.inf))
-        third = jumps if self.third_max is None else Constant(top * self.third_max / scale)
+        third = jumps if self.third_max is None else Constant(self.third_max * (self.weight / self.scale).max())
         cross: Constant = Constant(LN10 * top if is_learned(self, "weight") else torch.zeros_like(top))
         if is_learned(self, "scale"):
             cross = jumps if self.scale_slope is None else cross + Constant(LN10 * top * self.scale_slope)
@@ -107,7 +117,11 @@ class PseudoHuber(ResidualFidelity):
 
 
 class StudentT(ResidualFidelity):
-    """rho(r) = s^2/2 log(1 + (r/s)^2), the negative log-likelihood of heavy-tailed noise. Not convex: rho'' >= -1/8."""
+    """rho(r) = s^2/2 log(1 + (r/s)^2), the negative log-likelihood of heavy-tailed noise. Not convex: rho'' >= -1/8.
+
+    Student-t noise with k degrees of freedom and scale tau has, up to a constant, the negative log-likelihood with
+    s^2 = k tau^2 and weight = (k + 1)/s^2.
+    """
 
     second_min = -0.125
     third_max = 1.46
@@ -170,7 +184,7 @@ class Huber(ResidualFidelity):
             if is_learned(self, "weight"):
                 total = total + LN10 * weight.max() * radius * _batch.norm(v)
             if is_learned(self, "scale"):
-                total = total + LN10 * scale * _batch.total(weight * self._jumps(z, y, radius) * v.abs())
+                total = total + LN10 * _batch.total(weight * scale * self._jumps(z, y, radius) * v.abs())
             return total
 
     def column_variation(self, z: Tensor, y: Tensor, radius: Tensor) -> Tensor:
@@ -181,5 +195,5 @@ class Huber(ResidualFidelity):
             if is_learned(self, "weight"):
                 total = total + LN10 * weight.max() * radius
             if is_learned(self, "scale"):
-                total = total + LN10 * scale * _batch.norm(weight * self._jumps(z, y, radius))
+                total = total + LN10 * _batch.norm(weight * scale * self._jumps(z, y, radius))
             return total

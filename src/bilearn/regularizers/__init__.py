@@ -7,9 +7,12 @@ from bilearn.regularizers.fields_of_experts import FieldsOfExperts
 from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer
 from bilearn.regularizers.filters import FilterBank, Filters, cosine_filters, random_filters
+from bilearn.regularizers.gradient_maps import GradientMaps, fit_generalized_gaussian, gradient_maps
 from bilearn.regularizers.network import NetworkRegularizer
+from bilearn.regularizers.oriented import OrientedDifferences
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
 from bilearn.regularizers.potentials import CubicAbsolute, Potential, Quadratic, SmoothedAbsolute
+from bilearn.regularizers.power_potential import PowerAbsolute
 from bilearn.regularizers.regularizer import Regularizer, Sum, TermHessian
 from bilearn.regularizers.response_potentials import (
     AbsoluteResponse,
@@ -19,6 +22,7 @@ from bilearn.regularizers.response_potentials import (
 )
 from bilearn.regularizers.ridge import RidgeRegularizer, load_ridge, ridge_from_state
 from bilearn.regularizers.smoothed_analysis import SmoothedAnalysis
+from bilearn.regularizers.space_variant import SpaceVariantTV
 from bilearn.regularizers.splines import SplineResponse
 from bilearn.regularizers.tikhonov import Tikhonov
 from bilearn.regularizers.total_variation import SmoothedTV, SquaredH1
@@ -36,11 +40,14 @@ __all__ = [
     "FilterRegularizer",
     "Filters",
     "FiniteDifferences",
+    "GradientMaps",
     "LogCoshResponse",
     "NetworkRegularizer",
+    "OrientedDifferences",
     "PeriodicWavelets",
     "Potential",
     "PotentialRegularizer",
+    "PowerAbsolute",
     "Quadratic",
     "Regularizer",
     "ResponsePotential",
@@ -48,6 +55,7 @@ __all__ = [
     "SmoothedAbsolute",
     "SmoothedAnalysis",
     "SmoothedTV",
+    "SpaceVariantTV",
     "SplineResponse",
     "SquaredH1",
     "StudentTResponse",
@@ -56,6 +64,8 @@ __all__ = [
     "Tikhonov",
     "WaveletSparsity",
     "cosine_filters",
+    "fit_generalized_gaussian",
+    "gradient_maps",
     "load_ridge",
     "random_filters",
     "random_layers",

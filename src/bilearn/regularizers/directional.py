@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bilearn._spectral import Basis
+from bilearn.coarse_map import CoarseMap
 from bilearn.regularizers.analysis import AnalysisOperator
 from bilearn.regularizers.differences import Boundary, Direction, FiniteDifferences
 from bilearn.regularizers.potentials import Potential
@@ -135,7 +136,7 @@ class DirectionalTV(SmoothedAnalysis):
     def __init__(
         self,
         reference: Tensor,
-        alpha: float | Tensor = 0.1,
+        alpha: float | Tensor | CoarseMap = 0.1,
         xi: float = 1e-3,
         nu: float = 1e-2,
         eta: float = 1e-2,

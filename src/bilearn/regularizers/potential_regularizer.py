@@ -24,6 +24,7 @@ from bilearn._spectral import Basis
 from bilearn._workspace import Workspace
 from bilearn.curvature import Constant, Curvature
 from bilearn.energy import Advance
+from bilearn.parameters import collect
 from bilearn.regularizers.analysis import AnalysisOperator
 from bilearn.regularizers.potentials import Potential
 from bilearn.regularizers.regularizer import Regularizer, Symbol, TermHessian
@@ -224,8 +225,8 @@ class PotentialRegularizer(Regularizer):
     def cross_variation(self, x: Tensor, v: Tensor, radius: Tensor) -> Tensor:
         """Change of <d/dtheta grad R, v>: Lipschitz constants of the fluxes over what each pixel can reach.
 
-        The changes of all pixels that share one alpha add up (2-norm against |K| radius); over the entries of alpha the
-        largest counts.
+        The changes of all pixels that share one coordinate of alpha (a learned alpha is the number ``self.alpha``) add up
+        (2-norm against |K| radius); over the coordinates the largest counts.
         """
         with torch.no_grad():
             learned_alpha, learned_nu, ridge_slope = self.cross_factors(x)
@@ -241,7 +242,7 @@ class PotentialRegularizer(Regularizer):
                 size = alpha * torch.sqrt(self._magnitude(directions, group))
                 if learned_alpha:
                     change = self.potential.first(low.square(), nu) * size
-                    square_alpha += _largest_shared(change.square(), alpha)
+                    square_alpha += _batch.max_abs(collect(self, "alpha", change.square()))
                 if learned_nu:
                     square_nu += _batch.norm(self.potential.shape_slope(low, nu) * size) ** 2
             reach = LN10 * math.sqrt(self.analysis.norm_squared) * radius
@@ -264,13 +265,6 @@ class PotentialRegularizer(Regularizer):
             factor = self.analysis.rounding_factor
             error = (1 + factor) * flux + factor * alpha * steep
             return 8 * unit * (root * error + self.ridge(x).abs().max() * norm)
-
-
-def _largest_shared(squares: Tensor, alpha: Tensor) -> Tensor:
-    """Sums (B,) of ``squares`` (B, ...) over the pixels that share an entry of alpha, the largest of them."""
-    aligned = (1,) * (squares.ndim - alpha.ndim) + alpha.shape
-    shared = [axis for axis in range(1, squares.ndim) if aligned[axis] == 1]
-    return _batch.max_abs(squares.sum(shared, keepdim=True) if shared else squares)
 
 
 class PotentialHessian(TermHessian):
@@ -309,7 +303,7 @@ class PotentialHessian(TermHessian):
         weights: list[Tensor] = [torch.empty(0)] * len(self._unit)
         for group, a in zip(self._regularizer._groups(), self._amplitudes, strict=True):
             for k in group:
-                weights[k] = a * (1 - self._unit[k].square())
+                weights[k] = a * (1 - self._unit[k].square()).clamp(min=0.0)
         return weights
 
     def diagonal(self) -> Tensor | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from bilearn.coarse_map import CoarseMap
 from bilearn.parameters import Log10, is_learned, learnable
 from bilearn.regularizers.analysis import AnalysisOperator
 from bilearn.regularizers.potential_regularizer import LN10, PotentialRegularizer
@@ -22,7 +23,8 @@ class SmoothedAnalysis(PotentialRegularizer):
 
     Args:
         analysis: the operator K.
-        alpha: weight, a number or a map that broadcasts against the fields of K, such as (1, C or 1, H, W).
+        alpha: weight, a number or a map that broadcasts against the fields of K, such as (1, C or 1, H, W), also of few
+            numbers (:class:`~bilearn.coarse_map.CoarseMap`).
         xi: coefficient of the ridge, which makes the energy strongly convex.
         nu: smoothing of the absolute value, in units of the entries of K x.
         bracket: whether alpha multiplies the ridge too.
@@ -43,7 +45,7 @@ class SmoothedAnalysis(PotentialRegularizer):
     def __init__(
         self,
         analysis: AnalysisOperator,
-        alpha: float | Tensor = 0.1,
+        alpha: float | Tensor | CoarseMap = 0.1,
         xi: float = 1e-3,
         nu: float = 1e-2,
         bracket: bool = False,
@@ -55,7 +57,9 @@ class SmoothedAnalysis(PotentialRegularizer):
     ) -> None:
         super().__init__(analysis, SmoothedAbsolute() if potential is None else potential, isotropic, coupled)
         self.bracket = bracket
-        channels = torch.as_tensor(alpha).shape[-analysis.axes - 1 : -analysis.axes]
+        channels = (alpha.values if isinstance(alpha, CoarseMap) else torch.as_tensor(alpha)).shape[
+            -analysis.axes - 1 : -analysis.axes
+        ]
         if coupled and channels not in ((), (1,)):
             raise ValueError(
                 f"alpha: found {channels[0]} channels, expected 1 where coupled=True; "
@@ -84,7 +88,7 @@ class SmoothedAnalysis(PotentialRegularizer):
 
 def register_numbers(
     module: PotentialRegularizer,
-    values: Mapping[str, float | Tensor],
+    values: Mapping[str, float | Tensor | CoarseMap],
     learn: Iterable[str],
     bounds: Mapping[str, tuple[float, float]] | None,
 ) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bilearn import _batch
 from bilearn._spectral import Basis
+from bilearn.coarse_map import CoarseMap
 from bilearn.curvature import Constant, Curvature
 from bilearn.parameters import Log10, is_learned, learnable
 from bilearn.regularizers.potential_regularizer import LN10
@@ -25,7 +26,7 @@ class Tikhonov(Regularizer):
     alpha: Tensor
 
     def __init__(
-        self, alpha: float | Tensor = 0.1, learn: bool = True, bounds: tuple[float, float] = (1e-7, 1e7)
+        self, alpha: float | Tensor | CoarseMap = 0.1, learn: bool = True, bounds: tuple[float, float] = (1e-7, 1e7)
     ) -> None:
         super().__init__()
         learnable(self, "alpha", alpha, Log10(bounds), learn)

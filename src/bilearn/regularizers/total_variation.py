@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from bilearn.coarse_map import CoarseMap
 from bilearn.parameters import is_learned
 from bilearn.regularizers.differences import Boundary, Direction, FiniteDifferences
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
@@ -21,7 +22,8 @@ class SmoothedTV(SmoothedAnalysis):
     Roberts (2021), the form with it that of their slides.
 
     Args:
-        alpha: weight, a number or a pixel-wise map (1, C or 1, H, W).
+        alpha: weight, a number or a pixel-wise map (1, C or 1, H, W), also of few numbers
+            (:class:`~bilearn.coarse_map.CoarseMap`).
         xi: coefficient of the ridge, which makes the energy strongly convex.
         nu: smoothing of the absolute value, in units of the image's gray values per pixel.
         bracket: whether alpha multiplies the ridge too.
@@ -39,7 +41,7 @@ class SmoothedTV(SmoothedAnalysis):
 
     def __init__(
         self,
-        alpha: float | Tensor = 0.1,
+        alpha: float | Tensor | CoarseMap = 0.1,
         xi: float = 1e-3,
         nu: float = 1e-2,
         bracket: bool = False,
@@ -71,7 +73,7 @@ class SquaredH1(PotentialRegularizer):
 
     def __init__(
         self,
-        alpha: float | Tensor = 0.1,
+        alpha: float | Tensor | CoarseMap = 0.1,
         learn: bool = True,
         bounds: tuple[float, float] = (1e-7, 1e7),
         axes: int = 2,
