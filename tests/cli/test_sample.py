@@ -109,6 +109,11 @@ def test_baseline_and_list(images, tmp_path):
     assert result.exit_code == 0, result.output
     assert int(read_mask(tmp_path / "mask" / "mask.npy").sum()) == 36
     assert (tmp_path / "mask" / "report.html").is_file()
+    result = call("baseline", "probabilistic", images, *arguments, "--pattern", "rows", "-o", tmp_path / "drawn")
+    assert result.exit_code == 0, result.output
+    mask = read_mask(tmp_path / "drawn" / "mask.npy")
+    assert int(mask.sum()) == 36
+    assert torch.equal(mask, mask[:, :1].expand_as(mask)), "whole rows"
 
 
 def test_compare_judges_runs_and_baselines_at_equal_counts(finished, images, tmp_path):

@@ -13,7 +13,7 @@ from bilearn.experiments.experiment import Part
 from bilearn.experiments.records import Results
 from bilearn.experiments.sampling_common import QUICK, SamplingExperiment, checked_rates
 from bilearn.mri.masks import sample_count
-from bilearn.sampling import SamplingResult
+from bilearn.sampling import ProbabilityLearning, SamplingResult
 from bilearn.sampling_study.comparison import learned_mask_record, learned_record, mask_record
 from bilearn.sampling_study.comparison_pages import (
     LEARNED_KEY,
@@ -26,7 +26,7 @@ from bilearn.sampling_study.comparison_pages import (
     spread_tiles,
 )
 from bilearn.sampling_study.directory import load_learned
-from bilearn.sampling_study.methods import GREEDY, TITLES, GreedyOptions, best_of, chosen_names
+from bilearn.sampling_study.methods import GREEDY, TITLES, GreedyOptions, SearchOptions, best_of, chosen_names
 from bilearn.sampling_study.setup import StudySetup
 
 
@@ -40,6 +40,7 @@ class SamplingBaselines(SamplingExperiment):
         draws: random masks of a baseline; the one with the smallest training loss is taken.
         greedy_batch, greedy_images, greedy_steps: cost of the greedy search, see
             :class:`bilearn.sampling_study.methods.GreedyOptions`.
+        probabilistic_steps: masks that are drawn while the probabilities of a random mask are learned.
         runs: directories of ``bilearn sample learn``; their masks, sample counts and training setup are used then,
             nothing is learned, and ``rates`` are additional ones for the baselines.
 
@@ -56,6 +57,7 @@ class SamplingBaselines(SamplingExperiment):
     greedy_batch: int = 48
     greedy_images: int = 2
     greedy_steps: int = 48
+    probabilistic_steps: int = 100
     runs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class SamplingBaselines(SamplingExperiment):
             checked_rates(self.rates)
         if self.draws < 1:
             raise ValueError(f"draws: found {self.draws}, expected at least 1")
+        ProbabilityLearning(steps=self.probabilistic_steps)
         if not self.runs:
             chosen_names(self.baselines, self.pattern)
 
@@ -71,7 +74,7 @@ class SamplingBaselines(SamplingExperiment):
     def quick(cls, **options: Any) -> SamplingBaselines:
         """One rate of tiny images and few baselines."""
         small = {"rates": (0.25,), "baselines": ("low-pass", "largest-coefficients", "poisson-disc"), "draws": 1}
-        return cls(**{**QUICK, **small, "greedy_steps": 4, "greedy_batch": 8, **options})
+        return cls(**{**QUICK, **small, "greedy_steps": 4, "greedy_batch": 8, "probabilistic_steps": 4, **options})
 
     def setup(self, **changes: Any) -> StudySetup:
         """Setup of the runs, where there are any."""
@@ -114,7 +117,8 @@ class SamplingBaselines(SamplingExperiment):
     def _baseline(self, name: str, count: int, done: Mapping[str, Any]) -> dict[str, Any]:
         setup, test = self.setup(), self.held_out()
         greedy = GreedyOptions(self.greedy_batch, self.greedy_images, self.greedy_steps)
-        tuned = best_of(name, setup, setup.pairs(), count, self.draws, greedy)
+        search = SearchOptions(greedy, ProbabilityLearning(steps=self.probabilistic_steps))
+        tuned = best_of(name, setup, setup.pairs(), count, self.draws, search)
         title = TITLES[name] if name != GREEDY or self.greedy_batch else "greedy"
         return mask_record(tuned, test, title)
 

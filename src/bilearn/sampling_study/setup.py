@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from bilearn.mri import FreePattern, Pattern, sampling_energy
+from bilearn.mri import FreePattern, Pattern, Weighting, sampling_energy
 from bilearn.mri.io import load_images, simulate_kspace, smooth_phase
 from bilearn.mri.io.built_in import SUBJECTS
 from bilearn.mri.io.size import pad_or_crop
@@ -142,10 +142,18 @@ class StudySetup:
             return Sum(SquaredH1(alpha), Tikhonov(self.ridge, learn=False))
         return Tikhonov(alpha)
 
-    def energy(self, pattern: Pattern | Tensor, weight: float | None = None) -> VariationalEnergy:
-        """The reconstruction model with a pattern, or with a mask (H, W) that is not learned."""
+    def energy(
+        self, pattern: Pattern | Tensor, weight: float | None = None, weighting: Weighting | None = None
+    ) -> VariationalEnergy:
+        """The reconstruction model with a pattern, or with a mask (H, W) that is not learned.
+
+        Args:
+            pattern: degrees of sampling.
+            weight: alpha to begin with.
+            weighting: of the degrees; their square if None.
+        """
         chosen = FreePattern(pattern.double(), learn=False) if isinstance(pattern, Tensor) else pattern
-        return sampling_energy(chosen, self.regularization(weight))
+        return sampling_energy(chosen, self.regularization(weight), weighting)
 
     def learnable_pattern(self) -> Pattern:
         """The pattern to learn, all degrees 1; its center, if any, is fixed."""
