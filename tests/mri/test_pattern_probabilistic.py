@@ -111,13 +111,14 @@ def test_learning_finds_the_frequencies_that_matter(hard: bool) -> None:
     truth = torch.fft.ifft2(k.reshape(2, n, n), norm="ortho")
     groups = torch.arange(n * n).reshape(n, n)
     prior = SmoothedTV(1e-3, 1e-2, 2e-2, learn=("alpha",), coupled=True)
-    energy = sampling_energy(ProbabilisticPattern(groups, 4, hard=hard), prior, Linear())
+    random = ProbabilisticPattern(groups, 4, hard=hard)
+    energy = sampling_energy(random, prior, Linear())
     noise = 0.02 * torch.randn(2, n, n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     kspace = k.reshape(2, n, n) + torch.view_as_complex(noise)
     steps = learn_probabilities(energy, kspace, truth, ProbabilityLearning(steps=60, images=1))
     assert len(steps) == 60
     assert all(after.gradient_bound <= 0.1 * before.gradient_norm for before, after in pairwise(steps))
-    found = energy.fidelity.pattern.exact_mask().flatten().nonzero().squeeze(1)
+    found = random.exact_mask().flatten().nonzero().squeeze(1)
     assert found.tolist() == sorted(wanted.tolist())
     assert float(prior.alpha.detach()) != 1e-3
 

@@ -76,7 +76,7 @@ def baseline(
         pattern=pattern,  # type: ignore[arg-type]
         seed=seed,
     )
-    chosen_names([name], setup.pattern)
+    chosen_names([name], setup.unit)
     training = setup.pairs()
 
     from rich.console import Console

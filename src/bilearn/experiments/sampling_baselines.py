@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from bilearn.experiments.contents import Section
 from bilearn.experiments.experiment import Part
@@ -68,7 +70,7 @@ class SamplingBaselines(SamplingExperiment):
             raise ValueError(f"draws: found {self.draws}, expected at least 1")
         ProbabilityLearning(steps=self.probabilistic_steps)
         if not self.runs:
-            chosen_names(self.baselines, self.pattern)
+            chosen_names(self.baselines, self.setup().unit)
 
     @classmethod
     def quick(cls, **options: Any) -> SamplingBaselines:
@@ -84,14 +86,14 @@ class SamplingBaselines(SamplingExperiment):
 
     def check(self) -> None:
         """Read images and runs, and the names of baselines."""
-        chosen_names(self.baselines, self.setup().pattern)
+        chosen_names(self.baselines, self.setup().unit)
         super().check()
 
     def parts(self) -> Sequence[Part]:
         """For every rate the learned mask, then the baselines."""
         setup = self.setup()
         results: dict[int, SamplingResult | None] = {
-            sample_count(setup.shape, rate, setup.pattern): None for rate in self.rates
+            sample_count(setup.shape, rate, setup.unit): None for rate in self.rates
         }
         if self.runs:
             results |= {result.samples: result for _, result in _runs(self.runs)}
@@ -103,7 +105,7 @@ class SamplingBaselines(SamplingExperiment):
                 parts.append(Part(f"{place}/{LEARNED_KEY}", f"{label}, learned", partial(self._learned, count, result)))
             parts += [
                 Part(f"{place}/{name}", f"{label}, {TITLES[name]}", partial(self._baseline, name, count))
-                for name in chosen_names(self.baselines, setup.pattern)
+                for name in chosen_names(self.baselines, setup.unit)
             ]
         return parts
 
@@ -174,13 +176,20 @@ def _runs(names: Sequence[str]) -> list[tuple[StudySetup, SamplingResult]]:
     """
     found = [load_learned(Path(name)) for name in names]
     for name, (setup, result) in zip(names[1:], found[1:], strict=True):
-        if setup != found[0][0]:
+        if not _same(setup, found[0][0]):
             raise ValueError(
-                f"{name}: found another training setup than {names[0]} (images, size, noise, regularizer, pattern or seed), "
-                "expected the same; compare such runs one by one"
+                f"{name}: found another training setup than {names[0]} (images, size, noise, regularizer, pattern, coils or "
+                "seed), expected the same; compare such runs one by one"
             )
         if sum(result.samples == other.samples for _, other in found) > 1:
             raise ValueError(
                 f"{name}: found {result.samples} samples like another run, expected one run for each number"
             )
     return found
+
+
+def _same(first: StudySetup, second: StudySetup) -> bool:
+    """Whether two setups are alike; copies of the same maps are."""
+    maps = first.coil_maps(), second.coil_maps()
+    alike = maps[0] is maps[1] or (maps[0] is not None and maps[1] is not None and torch.equal(maps[0], maps[1]))
+    return replace(first, maps="") == replace(second, maps="") and alike

@@ -26,6 +26,7 @@ from bilearn.sampling.penalty import SamplingPenalty
 from bilearn.sampling.probabilities import ProbabilityLearning, ProbabilityStep, learn_probabilities
 from bilearn.sampling.problem import SamplingProblem
 from bilearn.sampling.quality import magnitude_quality
+from bilearn.sampling.readouts import learn_readouts
 from bilearn.sampling.records import Attempt, SamplingResult, Snapshot
 from bilearn.sampling.start import Start
 from bilearn.sampling.units import Units
@@ -44,6 +45,7 @@ __all__ = [
     "Start",
     "Units",
     "learn_probabilities",
+    "learn_readouts",
     "learn_sampling",
     "magnitude_quality",
     "predicted_changes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,14 +100,18 @@ def learn_probabilities(
         pattern.redraw(generator)
         chosen = torch.randperm(problem.pairs, generator=generator)[:count].to(problem.y.device)
         goal = how.accuracy * steps[-1].gradient_norm if steps and steps[-1].gradient_norm else None
-        found = objective.subset(chosen).hypergradient(torch.cat(pieces).detach(), goal)
+        found = objective.subset(chosen).hypergradient(_joined(pieces), goal)
         assert found.gradient is not None
         steps.append(ProbabilityStep(found.value, float(found.gradient.norm()), found.gradient_bound))
         for piece, gradient in zip(pieces, found.gradient.split(sections), strict=True):
             piece.grad = gradient.clone()
         adam.step()
         with torch.no_grad():
-            for piece, inside in zip(pieces, parameters.project(torch.cat(pieces)).split(sections), strict=True):
+            for piece, inside in zip(pieces, parameters.project(_joined(pieces)).split(sections), strict=True):
                 piece.copy_(inside)
-    parameters.set(torch.cat(pieces).detach())
+    parameters.set(_joined(pieces))
     return steps
+
+
+def _joined(pieces: Sequence[nn.Parameter]) -> Tensor:
+    return torch.cat([piece.detach() for piece in pieces])

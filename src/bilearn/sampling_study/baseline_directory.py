@@ -43,7 +43,7 @@ def baseline_into(directory: Path, name: str, rate: float, draws: int, setup: St
     options = {**setup.options(), "baseline": name, "rate": rate, "draws": draws}
     results = Results(BASELINE, encode(options, "options"), environment(setup.seed, "cpu", "float64"), FINISHED)
     begin = time.perf_counter()
-    count = sample_count(setup.shape, rate, setup.pattern)
+    count = sample_count(setup.shape, rate, setup.unit)
     tuned = best_of(name, setup, training, count, draws)
     export_mask(tuned.mask, directory / MASK)
     pictures = [picture_record(setup, tuned.mask, tuned.weight, training, k) for k in range(min(_SHOWN, len(training)))]

@@ -92,7 +92,7 @@ def drawn(name: str, setup: StudySetup, training: Pairs, count: int, seed: int, 
     Raises:
         ValueError: for an unknown name, or an impossible count.
     """
-    chosen_names([name], setup.pattern)
+    chosen_names([name], setup.unit)
     if name in (PROBABILISTIC, STRAIGHT_THROUGH):
         how = replace(search.probabilities, seed=seed)
         return _probabilistic(setup, training, count, how, hard=name == STRAIGHT_THROUGH)
@@ -101,7 +101,7 @@ def drawn(name: str, setup: StudySetup, training: Pairs, count: int, seed: int, 
         row = _greedy(setup, training, count, search.greedy)
     else:
         row = next(r for r in BASELINES if short_name(r.name) == name)
-    return row.draw(setup.shape, count, seed, training.truth, setup.pattern)
+    return row.draw(setup.shape, count, seed, training.truth, setup.unit)
 
 
 def best_of(
@@ -140,10 +140,10 @@ def best_of(
 
 def _greedy(setup: StudySetup, training: Pairs, count: int, options: GreedyOptions) -> MaskBaseline:
     """Greedy search by the training loss, alpha tuned for the low-pass mask of that count."""
-    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.pattern), setup, training).weight
+    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.unit), setup, training).weight
     row = GreedyBaseline(TITLES[GREEDY], lambda images: _Score(setup, training, weight))
     start = int(row.start_share * count)
-    cells = max(1, (count - start) // (setup.size if setup.pattern != "points" else 1))
+    cells = max(1, (count - start) // (setup.size if setup.unit != "points" else 1))
     step = -(-cells // options.steps)
     return GreedyBaseline(
         row.name,
@@ -156,10 +156,10 @@ def _greedy(setup: StudySetup, training: Pairs, count: int, options: GreedyOptio
 
 def _probabilistic(setup: StudySetup, training: Pairs, count: int, learning: ProbabilityLearning, hard: bool) -> Tensor:
     """The most probable units, alpha first that of the low-pass mask of that count."""
-    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.pattern), setup, training).weight
+    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.unit), setup, training).weight
     if count == math.prod(setup.shape):
         return torch.ones(setup.shape, dtype=torch.bool)
-    lattice = Lattice(setup.shape, setup.pattern)
+    lattice = Lattice(setup.shape, setup.unit)
     groups = torch.arange(lattice.size).reshape(lattice.sides).expand(setup.shape).contiguous()
     pattern = ProbabilisticPattern(groups, count, hard=hard)
     learn_probabilities(setup.energy(pattern, weight, Linear()), training.kspace, training.truth, learning)
