@@ -181,7 +181,7 @@ def test_ctrl_c_half_way_names_the_command_that_continues(images, tmp_path, monk
     words = shlex.split(sentence.partition("continue with: ")[2])
     assert words == ["bilearn", *arguments, "--output", "runs/sample-001"]
     assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
-    refused = call(*words[2:-4], "h1", *words[-2:])
+    refused = call(*words[2:-3], "h1", *words[-2:])
     assert "unfinished run with other options" in text_of(refused)
     assert call("page", run).exit_code == 2, "there is no mask yet"
 
