@@ -35,7 +35,7 @@ class GriddedPattern(Pattern):
 
     def __init__(self, shape: tuple[int, int]) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape: tuple[int, int] = (shape[0], shape[1])
 
     def locations(self) -> Tensor:
         """(T, 2) row and column of every sample, in grid points from the zero frequency."""
