@@ -13,6 +13,8 @@ from bilearn.mri import CoilFourierTransform, birdcage_maps
 from bilearn.mri.io import center_kspace, read_mask
 from bilearn.sampling_study.coils import MAPS, read_maps
 from bilearn.sampling_study.directory import load_learned
+from bilearn.sampling_study.reconstruction import reconstruct
+from bilearn.sampling_study.setup import load_pairs
 
 SMALL = ("--size", 12, "--count", 1, "--steps", 1, "--exchanges", 0, "--starts", "0.5", "--regularizer", "h1", "-q")
 
@@ -87,6 +89,25 @@ def test_compare_and_export_use_the_coils_of_the_run(eight, images, tmp_path):
     assert torch.equal(read_mask(tmp_path / "mask.seq"), read_mask(eight / "mask.npy"))
 
 
+def test_reconstruct_uses_the_coils_of_the_run(eight, images, tmp_path):
+    done = call("reconstruct", eight, images, "-o", tmp_path / "out", "--count", 1)
+    assert done.exit_code == 0, done.output
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["image-0.npy", "reconstruction-0.png"]
+    found = np.load(tmp_path / "out" / "image-0.npy")
+    assert found.shape == (12, 12)
+    assert found.dtype.kind == "c"
+    assert "36 of 144 samples" in text_of(done)
+    setup, result = load_learned(eight)
+    pairs = load_pairs((str(images),), setup, 1, 2000)
+    energy = setup.energy(result.mask, next(iter(result.parameters.values())))
+    assert torch.equal(torch.from_numpy(found), torch.complex(*reconstruct(energy, pairs.kspace)[0]))
+    error = np.abs(np.abs(found) - pairs.truth.square().sum(1).sqrt()[0].numpy()).mean()
+    assert error < 0.1
+    again = call("reconstruct", eight, images, "-o", tmp_path / "out")
+    assert again.exit_code == 2
+    assert "is not empty" in text_of(again)
+
+
 def test_maps_from_a_file_travel_with_the_run(images, tmp_path):
     maps = birdcage_maps(3, (12, 12)) * 2
     np.save(tmp_path / "own.npy", maps.numpy())
@@ -118,6 +139,9 @@ def test_estimated_maps_of_measured_kspace(tmp_path):
     misfit = float((clean - pairs.kspace).norm() / pairs.kspace.norm())
     assert misfit < 0.1, "the coil-combined image explains the measured k-space"
     assert float(pairs.truth.square().sum(1).sqrt().max()) == pytest.approx(1.0, rel=0.05)
+    done = call("reconstruct", tmp_path / "run", tmp_path / "scan.h5", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert np.load(tmp_path / "out" / "image-0.npy").shape == (12, 12)
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,35 @@ def export(
     typer.echo(f"Mask: {written}, {int(mask.sum())} of {mask.numel()} samples")
 
 
+def reconstruct(
+    run: Annotated[Path, typer.Argument(help="Run directory of 'sample learn'.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Sets or files, as for 'sample learn'.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Directory for images and figures; new or empty.")
+    ] = Path("reconstructions"),
+    count: Annotated[int, typer.Option(help="Images taken, evenly spread; 0 takes all.")] = 0,
+    threads: Threads = 1,
+) -> None:
+    """Reconstruct images from the samples that a learned mask takes, with the weight and the coils of its run.
+
+    Writes complex images as .npy, and a figure with zoom and error for each. K-space is simulated from the images; for runs
+    with --maps espirit it is that of the raw file, and its maps are estimated again.
+
+    [bold]Examples[/bold]
+
+      bilearn sample reconstruct runs/quarter subjects-test
+
+      bilearn sample reconstruct runs/eight-coils scans/head.nii.gz -o out
+    """
+    from rich.console import Console
+
+    from bilearn.sampling_study.reconstruct_files import reconstruct_into
+
+    use_threads(threads)
+    reconstruct_into(run, images, count, output).show(Console())
+    typer.echo(f"Images: {output}")
+
+
 def page(run: Annotated[Path, typer.Argument(help="Run directory of 'sample learn'.")]) -> None:
     """Draw page and figures of a learned pattern again from its records; nothing is computed.
 
@@ -252,5 +281,5 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-for command in (learn, export, page):
+for command in (learn, reconstruct, export, page):
     sample.command(command.__name__)(report_errors(command))
