@@ -41,6 +41,7 @@ from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, birdcage_m
 from bilearn.mri.patterns import (
     CenteredPattern,
     LinePattern,
+    ProbabilisticPattern,
     ProductPattern,
     RadialPattern,
     SymmetricPattern,
@@ -281,6 +282,13 @@ def radial() -> Energy:
     return sampling_energy(ProductPattern(spokes, rows), tv(coupled=True, xi=0.5, learn=()))
 
 
+def probable() -> Energy:
+    """A random mask of points, the sigmoid in place of the step."""
+    points = torch.arange(12).reshape(4, 3)
+    pattern = ProbabilisticPattern(points, 5, rand((12,), 16), hard=False)
+    return sampling_energy(pattern, tv(coupled=True, xi=0.5, learn=()), Linear())
+
+
 def trajectory() -> Energy:
     """A curve of four control points."""
     pattern = TrajectoryPattern(rand((1, 4, 2), 15) - 0.5, (4, 3), 6)
@@ -518,6 +526,7 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("kspace_symmetric-tv", symmetric_points, (2, 4, 3)),
     EnergyCase("kspace_radial-tv", radial, (2, 4, 3)),
     EnergyCase("kspace_trajectory-tv", trajectory, (2, 4, 3)),
+    EnergyCase("kspace_probable-tv", probable, (2, 4, 3)),
     EnergyCase("kspace_linear-tv", sampling((5, 4), Linear(), lambda: tv(coupled=True)), COLOR),
     EnergyCase(
         "kspace_linear-h1",

@@ -1,6 +1,12 @@
 """``bilearn sample`` from the command line: run directories, exports, comparisons, and errors as sentences."""
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -109,6 +115,11 @@ def test_baseline_and_list(images, tmp_path):
     assert result.exit_code == 0, result.output
     assert int(read_mask(tmp_path / "mask" / "mask.npy").sum()) == 36
     assert (tmp_path / "mask" / "report.html").is_file()
+    result = call("baseline", "probabilistic", images, *arguments, "--pattern", "rows", "-o", tmp_path / "drawn")
+    assert result.exit_code == 0, result.output
+    mask = read_mask(tmp_path / "drawn" / "mask.npy")
+    assert int(mask.sum()) == 36
+    assert torch.equal(mask, mask[:, :1].expand_as(mask)), "whole rows"
 
 
 def test_compare_judges_runs_and_baselines_at_equal_counts(finished, images, tmp_path):
@@ -121,6 +132,68 @@ def test_compare_judges_runs_and_baselines_at_equal_counts(finished, images, tmp
     assert list(parts) == ["rate/36/learned", "rate/36/low-pass", "rate/36/equispaced"]
     assert all(record["samples"] == 36 and len(record["quality"]["psnr"]) == 2 for record in parts.values())
     assert "learned minus it" in (out / "report.html").read_text()
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to background jobs, whose children would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_ctrl_c_half_way_names_the_command_that_continues(images, tmp_path, monkeypatch):
+    """And that command finishes as an uninterrupted run would."""
+    monkeypatch.chdir(tmp_path)
+    options = [
+        "--rate",
+        "0.25",
+        "--size",
+        "12",
+        "--count",
+        "2",
+        "--steps",
+        "40",
+        "--exchanges",
+        "1",
+        "--starts",
+        "0.5",
+        "-q",
+    ]
+    arguments = ["sample", "learn", str(images), *options, "--regularizer", "tv"]
+    script = "from bilearn.cli.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+    run = tmp_path / "runs" / "sample-001"
+    history = run / "stages" / "0.5" / "relaxed" / "history.jsonl"
+    deadline = time.monotonic() + 120
+    while not (history.exists() and history.read_text().count("\n") >= 3):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    sentence = next(line for line in errors.splitlines() if "continue with: " in line)
+    words = shlex.split(sentence.partition("continue with: ")[2])
+    assert words == ["bilearn", *arguments, "--output", "runs/sample-001"]
+    assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
+    refused = call(*words[2:-3], "h1", *words[-2:])
+    assert "unfinished run with other options" in text_of(refused)
+    assert call("page", run).exit_code == 2, "there is no mask yet"
+
+    resumed = call(*words[2:])
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads((run / "results.json").read_text())["status"] == "finished"
+    whole = call(*words[2:-2], "--output", "whole")
+    assert whole.exit_code == 0, whole.output
+    first, second = (SamplingResult.load(folder) for folder in (run, tmp_path / "whole"))
+    assert torch.equal(first.mask, second.mask)
+    assert torch.equal(first.degrees, second.degrees)
+    assert first.attempt.last.value == second.attempt.last.value
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,12 @@ def test_bump_is_smooth_and_centered():
 
 def test_baselines_have_the_learned_number_of_samples(tmp_path):
     experiment = SamplingBaselines.quick(
-        **TINY, rates=(0.25,), pattern="columns", baselines=("low-pass", "greedy"), greedy_steps=2, greedy_batch=2
-    )
+        **TINY, rates=(0.25,), pattern="columns", baselines=("low-pass", "greedy", "straight-through"), greedy_steps=2,
+        greedy_batch=2,
+    )  # fmt: skip
     results = run_experiment(experiment, tmp_path)
     records = results.below("rate", "36")
-    assert list(records) == ["learned", "low-pass", "greedy"]
+    assert list(records) == ["learned", "low-pass", "greedy", "straight-through"]
     assert all(record["samples"] == 36 for record in records.values())
     difference = paired(records["learned"], records["low-pass"], "psnr")
     psnr = [float(numbers(records[key]["quality"]["psnr"])[0]) for key in ("learned", "low-pass")]

@@ -12,13 +12,20 @@ from torch import Tensor
 from bilearn.fidelities import LeastSquares
 from bilearn.lower import minimize
 from bilearn.mri import FourierTransform
-from bilearn.mri.non_cartesian import NonCartesian, nonuniform_fourier
+from bilearn.mri.non_cartesian import NonCartesian, nonuniform_adjoint, nonuniform_fourier
 from bilearn.regularizers import SmoothedTV
 from bilearn.solution import Tolerance
 from bilearn.variational import VariationalEnergy
 
 SHAPE = (6, 5)
 LOCATIONS = (rand((11, 2), 1) - 0.5) * torch.tensor(SHAPE)
+
+
+@pytest.fixture(autouse=True, params=["sums", "finufft"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to compute the transform."""
+    if request.param == "finufft":
+        monkeypatch.setattr("bilearn.mri.non_cartesian._DIRECT", 0)
 
 
 def matrix(locations: Tensor = LOCATIONS) -> Tensor:
@@ -67,6 +74,22 @@ def test_derivatives() -> None:
     direction, step = rand((11, 2), 5) - 0.5, 1e-5
     high, low = (float(value(nonuniform_fourier(x, at + s * step * direction)).detach()) for s in (1, -1))
     assert (high - low) / (2 * step) == pytest.approx(float((ours[1] * direction).sum()), rel=1e-6)
+
+
+def test_second_derivatives() -> None:
+    """Of a value that is quadratic in the image and uses the adjoint as well, against those of the dense sum."""
+    x, at = images(1), LOCATIONS.clone().requires_grad_(True)
+    v = rand((11, 2), 5) - 0.5
+
+    def curvature(value: Tensor) -> Tensor:
+        (first,) = torch.autograd.grad(value, at, create_graph=True)
+        (second,) = torch.autograd.grad((first * v).sum(), at)
+        return second
+
+    back = nonuniform_adjoint(nonuniform_fourier(x, at), at, SHAPE)
+    dense = (x.flatten(1) @ matrix(at).T) @ matrix(at).conj()
+    ours, exact = (curvature((z.flatten() * x.flatten().conj()).real.sum()) for z in (back, dense))
+    assert torch.allclose(ours, exact, atol=1e-9 * float(exact.abs().max()))
 
 
 def test_reconstruction_is_certified() -> None:

@@ -224,6 +224,10 @@ def sampling_baselines(
     greedy_batch: Annotated[
         int | None, typer.Option(help="Candidates scored in a step, 0 for all; 48.", show_default=False)
     ] = None,
+    probabilistic_steps: Annotated[
+        int | None,
+        typer.Option(help="Masks drawn to learn the probabilities of a random mask; 100.", show_default=False),
+    ] = None,
     quick: Quick = False,
     seed: Seed = 0,
     threads: Threads = 1,
@@ -248,6 +252,7 @@ def sampling_baselines(
         "exchanges": exchanges,
         "greedy_steps": greedy_steps,
         "greedy_batch": greedy_batch,
+        "probabilistic_steps": probabilistic_steps,
         "seed": seed,
     }
     start_experiment("sampling-baselines", quick, options, output, threads, quiet)

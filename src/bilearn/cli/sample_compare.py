@@ -76,7 +76,7 @@ def baseline(
         pattern=pattern,  # type: ignore[arg-type]
         seed=seed,
     )
-    chosen_names([name], setup.pattern)
+    chosen_names([name], setup.unit)
     training = setup.pairs()
 
     from rich.console import Console
@@ -114,6 +114,9 @@ def compare(
     greedy_batch: Annotated[
         int, typer.Option(help="Random candidates scored in a step; 0 scores all, which takes very long for points.")
     ] = 48,
+    probabilistic_steps: Annotated[
+        int, typer.Option(help="Masks drawn while the probabilities of a random mask are learned.")
+    ] = 100,
     threads: Threads = 1,
     output: Output = None,
     quiet: Quiet = False,
@@ -141,6 +144,7 @@ def compare(
         "draws": draws,
         "greedy_steps": greedy_steps,
         "greedy_batch": greedy_batch,
+        "probabilistic_steps": probabilistic_steps,
     }
     start_experiment("sampling-baselines", False, options, output, threads, quiet)
 

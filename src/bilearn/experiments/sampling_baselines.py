@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from bilearn.experiments.contents import Section
 from bilearn.experiments.experiment import Part
 from bilearn.experiments.records import Results
 from bilearn.experiments.sampling_common import QUICK, SamplingExperiment, checked_rates
 from bilearn.mri.masks import sample_count
-from bilearn.sampling import SamplingResult
+from bilearn.sampling import ProbabilityLearning, SamplingResult
 from bilearn.sampling_study.comparison import learned_mask_record, learned_record, mask_record
 from bilearn.sampling_study.comparison_pages import (
     LEARNED_KEY,
@@ -26,7 +28,7 @@ from bilearn.sampling_study.comparison_pages import (
     spread_tiles,
 )
 from bilearn.sampling_study.directory import load_learned
-from bilearn.sampling_study.methods import GREEDY, TITLES, GreedyOptions, best_of, chosen_names
+from bilearn.sampling_study.methods import GREEDY, TITLES, GreedyOptions, SearchOptions, best_of, chosen_names
 from bilearn.sampling_study.setup import StudySetup
 
 
@@ -40,6 +42,7 @@ class SamplingBaselines(SamplingExperiment):
         draws: random masks of a baseline; the one with the smallest training loss is taken.
         greedy_batch, greedy_images, greedy_steps: cost of the greedy search, see
             :class:`bilearn.sampling_study.methods.GreedyOptions`.
+        probabilistic_steps: masks that are drawn while the probabilities of a random mask are learned.
         runs: directories of ``bilearn sample learn``; their masks, sample counts and training setup are used then,
             nothing is learned, and ``rates`` are additional ones for the baselines.
 
@@ -56,6 +59,7 @@ class SamplingBaselines(SamplingExperiment):
     greedy_batch: int = 48
     greedy_images: int = 2
     greedy_steps: int = 48
+    probabilistic_steps: int = 100
     runs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -64,14 +68,15 @@ class SamplingBaselines(SamplingExperiment):
             checked_rates(self.rates)
         if self.draws < 1:
             raise ValueError(f"draws: found {self.draws}, expected at least 1")
+        ProbabilityLearning(steps=self.probabilistic_steps)
         if not self.runs:
-            chosen_names(self.baselines, self.pattern)
+            chosen_names(self.baselines, self.setup().unit)
 
     @classmethod
     def quick(cls, **options: Any) -> SamplingBaselines:
         """One rate of tiny images and few baselines."""
         small = {"rates": (0.25,), "baselines": ("low-pass", "largest-coefficients", "poisson-disc"), "draws": 1}
-        return cls(**{**QUICK, **small, "greedy_steps": 4, "greedy_batch": 8, **options})
+        return cls(**{**QUICK, **small, "greedy_steps": 4, "greedy_batch": 8, "probabilistic_steps": 4, **options})
 
     def setup(self, **changes: Any) -> StudySetup:
         """Setup of the runs, where there are any."""
@@ -81,14 +86,14 @@ class SamplingBaselines(SamplingExperiment):
 
     def check(self) -> None:
         """Read images and runs, and the names of baselines."""
-        chosen_names(self.baselines, self.setup().pattern)
+        chosen_names(self.baselines, self.setup().unit)
         super().check()
 
     def parts(self) -> Sequence[Part]:
         """For every rate the learned mask, then the baselines."""
         setup = self.setup()
         results: dict[int, SamplingResult | None] = {
-            sample_count(setup.shape, rate, setup.pattern): None for rate in self.rates
+            sample_count(setup.shape, rate, setup.unit): None for rate in self.rates
         }
         if self.runs:
             results |= {result.samples: result for _, result in _runs(self.runs)}
@@ -100,7 +105,7 @@ class SamplingBaselines(SamplingExperiment):
                 parts.append(Part(f"{place}/{LEARNED_KEY}", f"{label}, learned", partial(self._learned, count, result)))
             parts += [
                 Part(f"{place}/{name}", f"{label}, {TITLES[name]}", partial(self._baseline, name, count))
-                for name in chosen_names(self.baselines, setup.pattern)
+                for name in chosen_names(self.baselines, setup.unit)
             ]
         return parts
 
@@ -114,7 +119,8 @@ class SamplingBaselines(SamplingExperiment):
     def _baseline(self, name: str, count: int, done: Mapping[str, Any]) -> dict[str, Any]:
         setup, test = self.setup(), self.held_out()
         greedy = GreedyOptions(self.greedy_batch, self.greedy_images, self.greedy_steps)
-        tuned = best_of(name, setup, setup.pairs(), count, self.draws, greedy)
+        search = SearchOptions(greedy, ProbabilityLearning(steps=self.probabilistic_steps))
+        tuned = best_of(name, setup, setup.pairs(), count, self.draws, search)
         title = TITLES[name] if name != GREEDY or self.greedy_batch else "greedy"
         return mask_record(tuned, test, title)
 
@@ -170,13 +176,20 @@ def _runs(names: Sequence[str]) -> list[tuple[StudySetup, SamplingResult]]:
     """
     found = [load_learned(Path(name)) for name in names]
     for name, (setup, result) in zip(names[1:], found[1:], strict=True):
-        if setup != found[0][0]:
+        if not _same(setup, found[0][0]):
             raise ValueError(
-                f"{name}: found another training setup than {names[0]} (images, size, noise, regularizer, pattern or seed), "
-                "expected the same; compare such runs one by one"
+                f"{name}: found another training setup than {names[0]} (images, size, noise, regularizer, pattern, coils or "
+                "seed), expected the same; compare such runs one by one"
             )
         if sum(result.samples == other.samples for _, other in found) > 1:
             raise ValueError(
                 f"{name}: found {result.samples} samples like another run, expected one run for each number"
             )
     return found
+
+
+def _same(first: StudySetup, second: StudySetup) -> bool:
+    """Whether two setups are alike; copies of the same maps are."""
+    maps = first.coil_maps(), second.coil_maps()
+    alike = maps[0] is maps[1] or (maps[0] is not None and maps[1] is not None and torch.equal(maps[0], maps[1]))
+    return replace(first, maps="") == replace(second, maps="") and alike

@@ -21,7 +21,7 @@ from bilearn.sampling_study.comparison_pages import (
     quality_table,
     rounding_table,
 )
-from bilearn.sampling_study.methods import TITLES, GreedyOptions, best_of
+from bilearn.sampling_study.methods import TITLES, best_of
 
 _RULES = ("largest-coefficients", "low-pass", "variable-density-polynomial")
 
@@ -72,9 +72,7 @@ class SamplingLarge(SamplingExperiment):
     def _rule(self, name: str, done: Mapping[str, Any]) -> dict[str, Any]:
         setup = self.setup()
         count = sample_count(setup.shape, self.rate)
-        return mask_record(
-            best_of(name, setup, setup.pairs(), count, 1, GreedyOptions()), self.held_out(), TITLES[name]
-        )
+        return mask_record(best_of(name, setup, setup.pairs(), count, 1), self.held_out(), TITLES[name])
 
     @classmethod
     def sections(cls, results: Results) -> Sequence[Section]:

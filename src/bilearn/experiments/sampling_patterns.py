@@ -21,7 +21,7 @@ from bilearn.sampling_study.comparison_pages import (
     rounding_table,
     spread_tiles,
 )
-from bilearn.sampling_study.methods import GreedyOptions, best_of
+from bilearn.sampling_study.methods import best_of
 
 _LEARNED: dict[str, tuple[str, Unit]] = {
     "points": ("learned points", "points"),
@@ -83,7 +83,7 @@ class SamplingPatterns(SamplingExperiment):
 
     def _rule(self, key: str, title: str, unit: Unit, done: Mapping[str, Any]) -> dict[str, Any]:
         setup = self.setup(pattern=unit)
-        tuned = best_of(key, setup, setup.pairs(), self._count(), 1, GreedyOptions())
+        tuned = best_of(key, setup, setup.pairs(), self._count(), 1)
         return mask_record(tuned, self.held_out(), title)
 
     @classmethod

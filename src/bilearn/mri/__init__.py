@@ -4,7 +4,8 @@ from bilearn.mri.coils import CoilFourierTransform, birdcage_maps
 from bilearn.mri.energy import sampling_energy
 from bilearn.mri.fidelity import KSpaceFidelity
 from bilearn.mri.fourier import FourierTransform
-from bilearn.mri.non_cartesian import NonCartesian, nonuniform_fourier
+from bilearn.mri.non_cartesian import NonCartesian, nonuniform_adjoint, nonuniform_fourier
+from bilearn.mri.non_cartesian_energy import NonCartesianEnergy
 from bilearn.mri.pattern import FreePattern, GroupedPattern, Pattern, mirrored
 from bilearn.mri.weighting import Linear, Odds, Square, Weighting
 
@@ -16,12 +17,14 @@ __all__ = [
     "KSpaceFidelity",
     "Linear",
     "NonCartesian",
+    "NonCartesianEnergy",
     "Odds",
     "Pattern",
     "Square",
     "Weighting",
     "birdcage_maps",
     "mirrored",
+    "nonuniform_adjoint",
     "nonuniform_fourier",
     "sampling_energy",
 ]

@@ -1,4 +1,4 @@
-"""The Fourier transform at any frequencies, through finufft (extra ``nufft``)."""
+"""The Fourier transform at any frequencies: as a sum where it is short, through finufft (extra ``nufft``) elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor
 from bilearn._spectral import as_channels, as_complex
 from bilearn.curvature import Constant
 from bilearn.operators import ForwardOperator
+
+_DIRECT = 1 << 17
+"""Samples times pixels up to which the sums are computed as they are, which is faster there than setting up finufft."""
 
 
 class NonCartesian(ForwardOperator):
@@ -66,7 +69,7 @@ class NonCartesian(ForwardOperator):
 
 
 def nonuniform_fourier(images: Tensor, locations: Tensor, accuracy: float = 1e-12) -> Tensor:
-    """(..., T) values of the transform of complex images (..., H, W), differentiable in both arguments (once).
+    """(..., T) values of the transform of complex images (..., H, W), differentiable in both arguments, any number of times.
 
     With theta = 2 pi k / n along an axis, dz/dtheta is the transform of -i j x_j, computed to the same accuracy.
 
@@ -78,6 +81,23 @@ def nonuniform_fourier(images: Tensor, locations: Tensor, accuracy: float = 1e-1
     return _Transform.apply(images, locations, accuracy)
 
 
+def nonuniform_adjoint(values: Tensor, locations: Tensor, shape: tuple[int, int], accuracy: float = 1e-12) -> Tensor:
+    """(..., H, W) adjoint of :func:`nonuniform_fourier` at values (..., T), differentiable in both, any number of times.
+
+    Args:
+        values: complex.
+        locations: (T, 2) real of the same precision.
+        shape: (H, W).
+        accuracy: relative accuracy asked of finufft.
+    """
+    return _Adjoint.apply(values, locations, shape, accuracy)
+
+
+def attainable(accuracy: float, dtype: torch.dtype) -> float:
+    """The accuracy that is asked of finufft: no more than numbers of this type can have."""
+    return max(accuracy, 8 * torch.finfo(dtype).eps)
+
+
 class _Transform(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, locations: Tensor, accuracy: float) -> Tensor:
@@ -86,30 +106,56 @@ class _Transform(torch.autograd.Function):
         return _values(images, locations, accuracy)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(  # type: ignore[override]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None]:
         (images, locations), gradient = ctx.saved_tensors, gradients[0]
+        needs_images, needs_locations, _ = ctx.needs_input_grad
         shape = (images.shape[-2], images.shape[-1])
-        for_images = _adjoint(gradient, locations, shape, ctx.accuracy) if ctx.needs_input_grad[0] else None
-        for_locations = None
-        if ctx.needs_input_grad[1]:
-            parts = []
-            for axis, n in enumerate(shape):
-                index = torch.arange(n, dtype=locations.dtype).reshape((-1, 1) if axis == 0 else (1, -1))
-                slope = _values(images * index, locations, ctx.accuracy) * (-2j * math.pi / n)
-                parts.append((gradient.conj() * slope).real.reshape(-1, len(locations)).sum(0))
-            for_locations = torch.stack(parts, 1)
+        for_images = nonuniform_adjoint(gradient, locations, shape, ctx.accuracy) if needs_images else None
+        for_locations = _moved(images, gradient, locations, ctx.accuracy) if needs_locations else None
         return for_images, for_locations, None
 
 
+class _Adjoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, locations: Tensor, shape: tuple[int, int], accuracy: float) -> Tensor:
+        ctx.save_for_backward(values, locations)
+        ctx.accuracy = accuracy
+        return _adjoint(values, locations, shape, accuracy)
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (values, locations), gradient = ctx.saved_tensors, gradients[0]
+        needs_values, needs_locations, *_ = ctx.needs_input_grad
+        for_values = nonuniform_fourier(gradient, locations, ctx.accuracy) if needs_values else None
+        for_locations = _moved(gradient, values, locations, ctx.accuracy) if needs_locations else None
+        return for_values, for_locations, None, None
+
+
+def _moved(images: Tensor, values: Tensor, locations: Tensor, accuracy: float) -> Tensor:
+    """(T, 2) derivative of Re <values, A images> in the locations."""
+    parts = []
+    for axis, n in enumerate(images.shape[-2:]):
+        index = torch.arange(n, dtype=locations.dtype).reshape((-1, 1) if axis == 0 else (1, -1))
+        slope = nonuniform_fourier(images * index, locations, accuracy) * (-2j * math.pi / n)
+        parts.append((values.conj() * slope).real.reshape(-1, len(locations)).sum(0))
+    return torch.stack(parts, 1)
+
+
 def _values(images: Tensor, locations: Tensor, accuracy: float) -> Tensor:
-    theta, turn = _angles(locations, images.shape[-2:])
-    stack = images.detach().reshape(-1, *images.shape[-2:]).contiguous().numpy()
-    found = _finufft().nufft2d2(theta[0], theta[1], stack, eps=accuracy, isign=-1)
+    shape = (images.shape[-2], images.shape[-1])
+    scale = math.sqrt(math.prod(shape))
+    if len(locations) * math.prod(shape) <= _DIRECT:
+        rows, columns = _waves(locations, shape)
+        return ((images.detach() @ columns.mT) * rows.mT).sum(-2) / scale
+    theta, turn = _angles(locations, shape)
+    stack = images.detach().reshape(-1, *shape).contiguous().resolve_conj().numpy()
+    found = _finufft().nufft2d2(theta[0], theta[1], stack, eps=attainable(accuracy, locations.dtype), isign=-1)
     values = torch.from_numpy(found).reshape(*images.shape[:-2], len(locations))
-    return values * (turn / math.sqrt(math.prod(images.shape[-2:])))
+    return values * (turn / scale)
 
 
 def _adjoint(values: Tensor, locations: Tensor, shape: tuple[int, int], accuracy: float) -> Tensor:
@@ -118,10 +164,24 @@ def _adjoint(values: Tensor, locations: Tensor, shape: tuple[int, int], accuracy
 
 def _sum_modes(values: Tensor, locations: Tensor, shape: tuple[int, int], accuracy: float) -> Tensor:
     """sum_t values_t exp(2 pi i k_t j / n) for the pixels j."""
+    if len(locations) * math.prod(shape) <= _DIRECT:
+        rows, columns = _waves(locations, shape)
+        return (values.detach()[..., None, :] * rows.conj().mT) @ columns.conj()
     theta, turn = _angles(locations, shape)
     stack = (values.detach() * turn.conj()).reshape(-1, len(locations)).contiguous().resolve_conj().numpy()
-    found = _finufft().nufft2d1(theta[0], theta[1], stack, shape, eps=accuracy, isign=1)
+    eps = attainable(accuracy, locations.dtype)
+    found = _finufft().nufft2d1(theta[0], theta[1], stack, shape, eps=eps, isign=1)
     return torch.from_numpy(found).reshape(*values.shape[:-1], *shape)
+
+
+def _waves(locations: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(T, H) and (T, W) exp(-2 pi i k j / n) along both axes."""
+    phases = [
+        torch.outer(k, torch.arange(n, dtype=k.dtype, device=k.device)) * (-2 * math.pi / n)
+        for n, k in zip(shape, locations.detach().unbind(1), strict=True)
+    ]
+    rows, columns = (torch.polar(torch.ones_like(p), p) for p in phases)
+    return rows, columns
 
 
 def _angles(locations: Tensor, shape: Any) -> tuple[list[Any], Tensor]:

@@ -23,8 +23,10 @@ from bilearn.sampling.exchange import Changes, predicted_changes
 from bilearn.sampling.hardware import HardwarePenalty
 from bilearn.sampling.learn import learn_sampling
 from bilearn.sampling.penalty import SamplingPenalty
+from bilearn.sampling.probabilities import ProbabilityLearning, ProbabilityStep, learn_probabilities
 from bilearn.sampling.problem import SamplingProblem
 from bilearn.sampling.quality import magnitude_quality
+from bilearn.sampling.readouts import learn_readouts
 from bilearn.sampling.records import Attempt, SamplingResult, Snapshot
 from bilearn.sampling.start import Start
 from bilearn.sampling.units import Units
@@ -34,12 +36,16 @@ __all__ = [
     "Changes",
     "Continuation",
     "HardwarePenalty",
+    "ProbabilityLearning",
+    "ProbabilityStep",
     "SamplingPenalty",
     "SamplingProblem",
     "SamplingResult",
     "Snapshot",
     "Start",
     "Units",
+    "learn_probabilities",
+    "learn_readouts",
     "learn_sampling",
     "magnitude_quality",
     "predicted_changes",

@@ -18,6 +18,7 @@ from bilearn.run_records import encode
 
 RESULT = "sampling.json"
 ARRAYS = "sampling.npz"
+_TENSORS = ("degrees", "mask", "locations")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class SamplingResult:
         data_range: how PSNR and SSIM were scaled, in words.
         settings: what was asked for.
         message: what the user should know (a collapsed pattern, an interrupt), else empty.
+        locations: (readouts, samples, 2) row and column of every sample of learned readouts in grid points from the zero
+            frequency, which are cycles per field of view; None for patterns on the grid.
     """
 
     degrees: Tensor
@@ -116,6 +119,7 @@ class SamplingResult:
     data_range: str = "largest true magnitude of each image"
     settings: dict[str, Any] = field(default_factory=dict)
     message: str = ""
+    locations: Tensor | None = None
 
     @property
     def attempt(self) -> Attempt:
@@ -146,12 +150,13 @@ class SamplingResult:
         return "\n".join([*lines, *([self.message] if self.message else [])])
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``sampling.json`` (numbers) and ``sampling.npz`` (``degrees`` and ``mask``) into a directory."""
+        """Write ``sampling.json`` (numbers) and ``sampling.npz`` (``degrees``, ``mask``, ``locations``) into a directory."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, degrees=self.degrees.cpu().numpy(), mask=self.mask.cpu().numpy())
-        content = {k: v for k, v in _plain(self).items() if k not in ("degrees", "mask")}
+        arrays = {name: getattr(self, name) for name in _TENSORS}
+        np.savez_compressed(buffer, **{k: v.cpu().numpy() for k, v in arrays.items() if v is not None})
+        content = {k: v for k, v in _plain(self).items() if k not in _TENSORS}
         text = json.dumps(encode(content, RESULT), indent=2, allow_nan=False) + "\n"
         for name, payload in ((ARRAYS, buffer.getvalue()), (RESULT, text.encode())):
             with replacing(folder / name) as file:
@@ -175,9 +180,9 @@ class SamplingResult:
         try:
             content: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-                degrees, mask = (torch.from_numpy(arrays[name]) for name in ("degrees", "mask"))
+                found = {name: torch.from_numpy(arrays[name]) for name in _TENSORS if name in arrays}
             attempts = tuple(_attempt(entry) for entry in content.pop("attempts"))
-            return cls(degrees=degrees, mask=mask, attempts=attempts, **content)
+            return cls(**found, attempts=attempts, **content)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder}: damaged or written by another version ({error}); learn again") from error
 

@@ -16,7 +16,7 @@ from bilearn.run_records import encode
 from bilearn.sampling_study.directory import MASK
 from bilearn.sampling_study.figures import density_panel, pattern_tile, reconstruction_contents, spread_tile
 from bilearn.sampling_study.learning import picture_record
-from bilearn.sampling_study.methods import TITLES, GreedyOptions, best_of
+from bilearn.sampling_study.methods import TITLES, best_of
 from bilearn.sampling_study.reconstruction import DATA_RANGE, judged
 from bilearn.sampling_study.setup import Pairs, StudySetup
 from bilearn.sampling_study.tables import mean_quality
@@ -43,8 +43,8 @@ def baseline_into(directory: Path, name: str, rate: float, draws: int, setup: St
     options = {**setup.options(), "baseline": name, "rate": rate, "draws": draws}
     results = Results(BASELINE, encode(options, "options"), environment(setup.seed, "cpu", "float64"), FINISHED)
     begin = time.perf_counter()
-    count = sample_count(setup.shape, rate, setup.pattern)
-    tuned = best_of(name, setup, training, count, draws, GreedyOptions())
+    count = sample_count(setup.shape, rate, setup.unit)
+    tuned = best_of(name, setup, training, count, draws)
     export_mask(tuned.mask, directory / MASK)
     pictures = [picture_record(setup, tuned.mask, tuned.weight, training, k) for k in range(min(_SHOWN, len(training)))]
     record = {

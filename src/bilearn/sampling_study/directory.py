@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bilearn.callbacks import Callback
@@ -14,8 +15,17 @@ from bilearn.experiments.records import FINISHED, INTERRUPTED, RESULTS, Results,
 from bilearn.mri.io import export_mask
 from bilearn.run_records import encode
 from bilearn.sampling import SamplingResult
+from bilearn.sampling_study.coils import BIRDCAGE, ESPIRIT, MAPS, save_maps
 from bilearn.sampling_study.figures import course_contents, pattern_contents, reconstruction_contents
-from bilearn.sampling_study.learning import STAGES, LearningGoal, learned, learning_record, picture_record
+from bilearn.sampling_study.learning import (
+    STAGES,
+    LearningGoal,
+    learned,
+    learning_record,
+    limits_of,
+    picture_record,
+)
+from bilearn.sampling_study.readout_records import readout_contents, readout_record, save_trajectory
 from bilearn.sampling_study.setup import Pairs, StudySetup
 from bilearn.sampling_study.tables import result_table, starts_table
 
@@ -32,7 +42,8 @@ def learn_into(
 ) -> Results:
     """Learn a pattern and write its run directory; the same call continues an interrupted one.
 
-    ``sampling.json`` and ``sampling.npz`` (:class:`bilearn.sampling.SamplingResult`), ``mask.npy`` (centered),
+    ``sampling.json`` and ``sampling.npz`` (:class:`bilearn.sampling.SamplingResult`), ``mask.npy`` (centered), ``maps.npy``
+    (coils), ``trajectory.npz`` (learned readouts),
     ``results.json`` (all that the page shows), ``report.html``, one PNG for every figure, and the stages' own records.
 
     Args:
@@ -55,8 +66,16 @@ def learn_into(
     result = learned(setup, goal, training, directory / STAGES, callbacks)
     result.save(directory)
     export_mask(result.mask, directory / MASK, overwrite=True)
+    limits = limits_of(setup, goal)
+    save_trajectory(directory, result, limits)
+    maps = setup.coil_maps()
+    if maps is not None:
+        save_maps(maps, directory)
     weight = next(iter(result.parameters.values()))
-    results.parts["learning"] = _recorded(learning_record(result, directory / STAGES))
+    coils = 1 if maps is None else len(maps)
+    results.parts["learning"] = _recorded({**learning_record(result, directory / STAGES), "coils": coils})
+    if result.locations is not None:
+        results.parts["readouts"] = _recorded(readout_record(result.locations, result.settings, limits))
     results.parts["pictures"] = _recorded(
         {"images": [picture_record(setup, result.mask, weight, training, k) for k in range(min(_SHOWN, len(training)))]}
     )
@@ -82,12 +101,17 @@ def learned_sections(results: Results) -> list[Section]:
     """What the page of a learned pattern shows."""
     record, pictures = results.parts["learning"], results.parts["pictures"]["images"]
     message = [record["message"]] if record["message"] else []
+    seen = [f"{record['coils']} coils, maps: {results.options['maps']}."] if record["coils"] > 1 else []
+    readouts = readout_contents(results.parts["readouts"]) if "readouts" in results.parts else []
     return [
         Section(
-            "result", "Result", " ".join([f"{record['samples']} samples.", *message]),
+            "result", "Result", " ".join([f"{record['samples']} samples.", *seen, *message]),
             [result_table(record), starts_table(record)],
         ),
-        Section("pattern", "Pattern", "The mask, what it was rounded from, and how it samples.", pattern_contents(record)),
+        Section(
+            "pattern", "Pattern", "The mask, what it was rounded from, and how it samples.",
+            [*pattern_contents(record), *readouts],
+        ),
         Section(
             "reconstructions", "Reconstructions", "Training images from the mask's samples.", reconstruction_contents(pictures)
         ),
@@ -119,13 +143,16 @@ def read_learned(directory: Path) -> Results:
 
 
 def load_learned(directory: Path) -> tuple[StudySetup, SamplingResult]:
-    """Setup and result of a finished run.
+    """Setup and result of a finished run; maps that were read from a file are those of the run.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`read_learned`.
     """
     results = read_learned(directory)
-    return StudySetup.from_options(results.options), SamplingResult.load(directory)
+    setup = StudySetup.from_options(results.options)
+    if setup.maps not in (BIRDCAGE, ESPIRIT):
+        setup = replace(setup, maps=str(directory / MAPS))
+    return setup, SamplingResult.load(directory)
 
 
 def _claim(directory: Path, options: object) -> None:

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from bilearn.callbacks import Callback
 from bilearn.experiments.records import packed
+from bilearn.mri import Pattern
+from bilearn.mri.patterns import GriddedPattern, HardwareLimits
 from bilearn.run_directory import RunDirectory
 from bilearn.run_records import Spread
-from bilearn.sampling import Continuation, SamplingResult, Start, learn_sampling, magnitude_quality
+from bilearn.sampling import Continuation, SamplingResult, Start, learn_readouts, learn_sampling, magnitude_quality
 from bilearn.sampling.penalty import PATTERN
 from bilearn.sampling_study.reconstruction import reconstruct, zero_filled
-from bilearn.sampling_study.setup import Pairs, StudySetup
+from bilearn.sampling_study.setup import MOVING, Pairs, StudySetup
 
 STAGES = "stages"
 """Where the run directories of the stages are."""
@@ -34,6 +36,8 @@ class LearningGoal:
             coefficients.
         steps: upper-level steps of a stage at most.
         exchanges: rounds of exchanges (with a rate) or returns (with a penalty) at most.
+        dwell, field_of_view, gradient, slew: s, m, T/m and T/m/s, see :class:`bilearn.mri.patterns.HardwareLimits`; for
+            trajectories and spirals.
 
     Raises:
         ValueError: if not exactly one of rate and penalty is given, or a number is out of range.
@@ -44,6 +48,10 @@ class LearningGoal:
     starts: tuple[str, ...] = ("0.5+spectrum",)
     steps: int = 100
     exchanges: int = 30
+    dwell: float = 1e-5
+    field_of_view: float = 0.22
+    gradient: float = 0.04
+    slew: float = 150.0
 
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.penalty is None):
@@ -57,6 +65,15 @@ class LearningGoal:
             raise ValueError(f"steps, exchanges: found {self.steps} and {self.exchanges}, expected 1 and 0 or more")
         for text in self.starts:
             start_of(text)
+        self.limits()
+
+    def limits(self) -> HardwareLimits:
+        """Hardware limits of trajectories.
+
+        Raises:
+            ValueError: if a number is not positive.
+        """
+        return HardwareLimits(self.dwell, (self.field_of_view, self.field_of_view), self.gradient, self.slew)
 
     def options(self) -> dict[str, Any]:
         """All options by name."""
@@ -99,8 +116,19 @@ def learned(
         ValueError: if the goal cannot be met.
         KeyboardInterrupt: if interrupted before the first start was complete.
     """
+    pattern = pattern_for(setup, goal)
+    if isinstance(pattern, GriddedPattern):
+        return learn_readouts(
+            setup.energy(pattern),
+            training.kspace,
+            training.truth,
+            limits_of(setup, goal),
+            max_steps=goal.steps,
+            directory=directory,
+            callbacks=callbacks,
+        )
     return learn_sampling(
-        setup.energy(setup.learnable_pattern()),
+        setup.energy(pattern),
         training.kspace,
         training.truth,
         penalty=goal.penalty,
@@ -113,6 +141,22 @@ def learned(
         directory=directory,
         callbacks=callbacks,
     )
+
+
+def pattern_for(setup: StudySetup, goal: LearningGoal) -> Pattern:
+    """The pattern to learn for a goal.
+
+    Raises:
+        ValueError: if a penalty is given for readouts that move.
+    """
+    if goal.penalty is not None and setup.pattern in MOVING:
+        raise ValueError(f"penalty: found one for {setup.pattern}, whose number of readouts is the budget; use --rate")
+    return setup.learnable_pattern(goal.rate)
+
+
+def limits_of(setup: StudySetup, goal: LearningGoal) -> HardwareLimits | None:
+    """Hardware limits where readouts are curves."""
+    return goal.limits() if setup.pattern in ("trajectory", "spiral") else None
 
 
 def learning_record(result: SamplingResult, stages: Path | None = None) -> dict[str, Any]:
@@ -129,12 +173,17 @@ def learning_record(result: SamplingResult, stages: Path | None = None) -> dict[
         "data_range": result.data_range,
         "parameters": result.parameters,
         "attempts": [asdict(attempt) for attempt in result.attempts],
-        "course": [] if stages is None else course(stages / result.best),
+        "course": [] if stages is None else course(stages / result.best, result.locations is None),
     }
 
 
-def course(start: Path) -> list[dict[str, Any]]:
-    """Evaluations of all stages of a start in the order in which they ended: objective, weights and alpha."""
+def course(start: Path, degrees: bool = True) -> list[dict[str, Any]]:
+    """Evaluations of all stages of a start in the order in which they ended: objective, weights and alpha.
+
+    Args:
+        start: directory of its stages.
+        degrees: whether the numbers of the pattern are degrees, so that their mean says something.
+    """
     folders = [p.parent for p in start.glob("*/history.jsonl")]
     folders.sort(key=lambda folder: (folder / "history.jsonl").stat().st_mtime_ns)
     rows: list[dict[str, Any]] = []
@@ -148,7 +197,7 @@ def course(start: Path) -> list[dict[str, Any]]:
                 {
                     "stage": folder.name,
                     "value": row.objective.value,
-                    "degree": _mean(weights),
+                    "degree": _mean(weights) if degrees else None,
                     "alpha": _mean(others),
                     "gradient": row.gradient_norm,
                 }
@@ -164,9 +213,10 @@ def _mean(values: Sequence[float | Spread]) -> float | None:
 def picture_record(setup: StudySetup, mask: Tensor, weight: float, pairs: Pairs, number: int) -> dict[str, Any]:
     """Magnitudes of one image: truth, zero-filled and reconstructed, with their quality."""
     one = Pairs(pairs.truth[number : number + 1], pairs.kspace[number : number + 1])
+    energy = setup.energy(mask, weight)
     shown = {
-        "zero_filled": zero_filled(mask, one.kspace),
-        "reconstruction": reconstruct(setup.energy(mask, weight), one.kspace),
+        "zero_filled": zero_filled(energy, mask, one.kspace),
+        "reconstruction": reconstruct(energy, one.kspace),
     }
     return {
         "number": number,

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from bilearn.mri.masks import BASELINES, GreedyBaseline, MaskBaseline, MaskScore, Unit, low_pass
+from bilearn.mri import Linear
+from bilearn.mri.masks import BASELINES, GreedyBaseline, Lattice, MaskBaseline, MaskScore, Unit, low_pass
+from bilearn.mri.patterns import ProbabilisticPattern
+from bilearn.sampling import ProbabilityLearning, learn_probabilities
 from bilearn.sampling_study.reconstruction import TunedMask, reconstruct, tuned_mask
 from bilearn.sampling_study.setup import Pairs, StudySetup
 
 GREEDY = "greedy"
+PROBABILISTIC = "probabilistic"
+STRAIGHT_THROUGH = "straight-through"
+_SEARCHES: dict[str, str] = {
+    GREEDY: "greedy, stochastic",
+    PROBABILISTIC: "probabilistic, sigmoid",
+    STRAIGHT_THROUGH: "probabilistic, straight-through",
+}
+"""Baselines with the reconstructor in the loop."""
 
 
 def short_name(name: str) -> str:
@@ -21,13 +33,13 @@ def short_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-TITLES: dict[str, str] = {**{short_name(row.name): row.name for row in BASELINES}, GREEDY: "greedy, stochastic"}
+TITLES: dict[str, str] = {**{short_name(row.name): row.name for row in BASELINES}, **_SEARCHES}
 """Names of all baselines by short name."""
 
 
 def baseline_names(unit: Unit) -> tuple[str, ...]:
     """Short names of the baselines that can sample points, rows or columns."""
-    return (*(short_name(row.name) for row in BASELINES if unit in row.units), GREEDY)
+    return (*(short_name(row.name) for row in BASELINES if unit in row.units), *_SEARCHES)
 
 
 def chosen_names(names: Sequence[str], unit: Unit) -> tuple[str, ...]:
@@ -61,19 +73,35 @@ class GreedyOptions:
     steps: int = 48
 
 
-def drawn(name: str, setup: StudySetup, training: Pairs, count: int, seed: int, greedy: GreedyOptions) -> Tensor:
+@dataclass(frozen=True)
+class SearchOptions:
+    """How much baselines with the reconstructor in the loop may cost.
+
+    Attributes:
+        greedy: the greedy search.
+        probabilities: learning the probabilities of a random mask; its seed is that of the setup.
+    """
+
+    greedy: GreedyOptions = field(default_factory=GreedyOptions)
+    probabilities: ProbabilityLearning = field(default_factory=ProbabilityLearning)
+
+
+def drawn(name: str, setup: StudySetup, training: Pairs, count: int, seed: int, search: SearchOptions) -> Tensor:
     """One mask (H, W) of a baseline with exactly ``count`` samples.
 
     Raises:
         ValueError: for an unknown name, or an impossible count.
     """
-    chosen_names([name], setup.pattern)
+    chosen_names([name], setup.unit)
+    if name in (PROBABILISTIC, STRAIGHT_THROUGH):
+        how = replace(search.probabilities, seed=seed)
+        return _probabilistic(setup, training, count, how, hard=name == STRAIGHT_THROUGH)
     row: MaskBaseline
     if name == GREEDY:
-        row = _greedy(setup, training, count, greedy)
+        row = _greedy(setup, training, count, search.greedy)
     else:
         row = next(r for r in BASELINES if short_name(r.name) == name)
-    return row.draw(setup.shape, count, seed, training.truth, setup.pattern)
+    return row.draw(setup.shape, count, seed, training.truth, setup.unit)
 
 
 def best_of(
@@ -82,7 +110,7 @@ def best_of(
     training: Pairs,
     count: int,
     draws: int,
-    greedy: GreedyOptions,
+    search: SearchOptions | None = None,
     progress: Callable[[], None] | None = None,
 ) -> TunedMask:
     """The mask with the smallest tuned training loss of several random draws; a rule without chance is drawn once.
@@ -92,16 +120,16 @@ def best_of(
         setup: the study.
         training: pairs that alpha is tuned on, and that the draw is chosen by.
         count: samples of the mask.
-        draws: number of seeds, from the setup's on; the greedy search is run once.
-        greedy: cost of the greedy search.
+        draws: number of seeds, from the setup's on; searches with the reconstructor in the loop are run once.
+        search: cost of these searches.
         progress: called after every draw.
 
     Raises:
         ValueError: for an unknown name, or an impossible count.
     """
     found: list[TunedMask] = []
-    for k in range(1 if name == GREEDY else draws):
-        mask = drawn(name, setup, training, count, setup.seed + k, greedy)
+    for k in range(1 if name in _SEARCHES else draws):
+        mask = drawn(name, setup, training, count, setup.seed + k, search or SearchOptions())
         if any(torch.equal(mask, other.mask) for other in found):
             break
         found.append(tuned_mask(mask, setup, training))
@@ -112,10 +140,10 @@ def best_of(
 
 def _greedy(setup: StudySetup, training: Pairs, count: int, options: GreedyOptions) -> MaskBaseline:
     """Greedy search by the training loss, alpha tuned for the low-pass mask of that count."""
-    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.pattern), setup, training).weight
+    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.unit), setup, training).weight
     row = GreedyBaseline(TITLES[GREEDY], lambda images: _Score(setup, training, weight))
     start = int(row.start_share * count)
-    cells = max(1, (count - start) // (setup.size if setup.pattern != "points" else 1))
+    cells = max(1, (count - start) // (setup.size if setup.unit != "points" else 1))
     step = -(-cells // options.steps)
     return GreedyBaseline(
         row.name,
@@ -124,6 +152,18 @@ def _greedy(setup: StudySetup, training: Pairs, count: int, options: GreedyOptio
         image_batch=min(options.images, len(training)) or None,
         per_step=step,
     )
+
+
+def _probabilistic(setup: StudySetup, training: Pairs, count: int, learning: ProbabilityLearning, hard: bool) -> Tensor:
+    """The most probable units, alpha first that of the low-pass mask of that count."""
+    weight = tuned_mask(low_pass(setup.shape, count, unit=setup.unit), setup, training).weight
+    if count == math.prod(setup.shape):
+        return torch.ones(setup.shape, dtype=torch.bool)
+    lattice = Lattice(setup.shape, setup.unit)
+    groups = torch.arange(lattice.size).reshape(lattice.sides).expand(setup.shape).contiguous()
+    pattern = ProbabilisticPattern(groups, count, hard=hard)
+    learn_probabilities(setup.energy(pattern, weight, Linear()), training.kspace, training.truth, learning)
+    return pattern.exact_mask()
 
 
 class _Score(MaskScore):

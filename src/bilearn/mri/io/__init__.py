@@ -21,7 +21,7 @@ from bilearn.mri.io.export import MASK_FORMATS, MaskFormat, export_mask, read_ma
 from bilearn.mri.io.fastmri import read_fastmri
 from bilearn.mri.io.header import EncodingHeader, parse_header
 from bilearn.mri.io.ismrmrd_file import read_ismrmrd
-from bilearn.mri.io.load import load_images
+from bilearn.mri.io.load import load_images, read_raw
 from bilearn.mri.io.mask_common import line_axis
 from bilearn.mri.io.nifti import read_nifti_slices
 from bilearn.mri.io.pulseq_sequence import SequenceSettings, gradient_echo
@@ -58,6 +58,7 @@ __all__ = [
     "read_ismrmrd",
     "read_mask",
     "read_nifti_slices",
+    "read_raw",
     "simulate_kspace",
     "smooth_phase",
     "to_channels",

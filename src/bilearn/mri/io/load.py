@@ -15,6 +15,7 @@ from bilearn.mri.io.fastmri import read_fastmri
 from bilearn.mri.io.ismrmrd_file import read_ismrmrd
 from bilearn.mri.io.nifti import read_nifti_slices
 from bilearn.mri.io.optional import require
+from bilearn.mri.io.raw import RawData
 from bilearn.mri.io.size import prepared
 
 _ARRAYS = (".npy", ".npz", ".mat")
@@ -82,7 +83,13 @@ def load_images(
     raise DataError(f"{file}: found a file of unknown kind '{file.suffix}', expected {_KINDS}")
 
 
-def _raw_images(file: Path) -> Tensor:
+def read_raw(name_or_path: str | Path) -> RawData:
+    """K-space of a fastMRI file (readout cropped where its header says how) or an ISMRMRD file.
+
+    Raises:
+        DataError: file missing, of another kind, or what the reader says.
+    """
+    file = existing(Path(name_or_path).expanduser())
     h5py = require("h5py", f"{file}: an HDF5 file")
     try:
         with h5py.File(file, "r") as opened:
@@ -91,12 +98,15 @@ def _raw_images(file: Path) -> Tensor:
     except OSError as error:
         raise DataError(f"{file}: cannot be read as HDF5 ({error}); replace the file") from error
     if "kspace" in keys:
-        raw = read_fastmri(file, crop="readout" if has_header else "none")
-    elif "dataset" in keys:
-        raw = read_ismrmrd(file)
-    else:
-        found = ", ".join(sorted(keys)) or "nothing"
-        raise DataError(f"{file}: found {found}, expected 'kspace' (fastMRI) or 'dataset' (ISMRMRD)")
+        return read_fastmri(file, crop="readout" if has_header else "none")
+    if "dataset" in keys:
+        return read_ismrmrd(file)
+    found = ", ".join(sorted(keys)) or "nothing"
+    raise DataError(f"{file}: found {found}, expected 'kspace' (fastMRI) or 'dataset' (ISMRMRD)")
+
+
+def _raw_images(file: Path) -> Tensor:
+    raw = read_raw(file)
     if raw.mask is not None:
         raise DataError(
             f"{file}: k-space is undersampled, so there is no image to load; use read_fastmri or read_ismrmrd for the samples"

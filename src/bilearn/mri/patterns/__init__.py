@@ -6,6 +6,7 @@
 | ``SpokePattern`` | a degree per radial spoke of points of the grid | yes, as whole spokes allow |
 | ``CenteredPattern`` | those of the pattern it wraps, off the center | as that pattern |
 | ``SymmetricPattern`` | those of the pattern it wraps, shared by k and -k | as that pattern |
+| ``ProbabilisticPattern`` | logits of the probability of every unit of a random mask | in expectation; exact_mask() |
 | ``ProductPattern`` | those of both factors | no |
 | ``RadialPattern`` | angles of spokes, degrees of spokes | the number of spokes |
 | ``TrajectoryPattern`` | control points of B-splines: spirals, bent spokes | the number of readouts |
@@ -15,6 +16,7 @@ from bilearn.mri.patterns.centered import CenteredPattern, center_block, center_
 from bilearn.mri.patterns.gridded import GriddedPattern
 from bilearn.mri.patterns.hardware import HardwareLimits, HardwareReport, check_hardware, hardware_excess
 from bilearn.mri.patterns.lines import LinePattern
+from bilearn.mri.patterns.probabilistic import ProbabilisticPattern
 from bilearn.mri.patterns.product import ProductPattern
 from bilearn.mri.patterns.radial import RadialPattern
 from bilearn.mri.patterns.spokes import SpokePattern
@@ -27,6 +29,7 @@ __all__ = [
     "HardwareLimits",
     "HardwareReport",
     "LinePattern",
+    "ProbabilisticPattern",
     "ProductPattern",
     "RadialPattern",
     "SpokePattern",

@@ -35,11 +35,15 @@ class GriddedPattern(Pattern):
 
     def __init__(self, shape: tuple[int, int]) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape: tuple[int, int] = (shape[0], shape[1])
 
     def locations(self) -> Tensor:
         """(T, 2) row and column of every sample, in grid points from the zero frequency."""
         raise NotImplementedError(f"{type(self).__name__} must define locations() -> (T, 2)")
+
+    def readouts(self) -> Tensor:
+        """(S, T, 2) the locations by readout; one readout unless a subclass knows better."""
+        return self.locations()[None]
 
     def location_norms(self) -> Tensor:
         """(T,) bounds on the spectral norm of d location_t / d theta."""
@@ -57,6 +61,16 @@ class GriddedPattern(Pattern):
         """d, (H, W): how many samples fall on every point."""
         points, weights, _ = self._spread(self.locations())
         return self._gather(points, self.sample_weights()[:, None] * weights)
+
+    def nearest(self) -> Tensor:
+        """(H, W) boolean: the points of the grid nearest to the samples."""
+        with torch.no_grad():
+            rows, columns = (
+                at.round().long() % n for at, n in zip(self.locations().unbind(1), self.shape, strict=True)
+            )
+        mask = torch.zeros(self.shape, dtype=torch.bool, device=rows.device)
+        mask[rows, columns] = True
+        return mask
 
     def forward(self) -> Tensor:
         """1 - (1 - min(d, 1))^2."""

@@ -78,6 +78,10 @@ class RadialPattern(GriddedPattern):
         directions = torch.stack((scale[0] * torch.sin(self.angles), scale[1] * torch.cos(self.angles)), 1)
         return (directions[:, None] * radii[:, None]).flatten(0, 1)
 
+    def readouts(self) -> Tensor:
+        """(J, n, 2)."""
+        return self.locations().unflatten(0, (len(self.angles), -1))
+
     def location_norms(self) -> Tensor:
         """|r| |(H / n cos a, W / n sin a)|, 0 if angles are not learned."""
         scale, angles = self._scale(), self.angles.detach()
