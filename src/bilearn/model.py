@@ -22,6 +22,7 @@ from bilearn.regularizers import (
     DirectionalTV,
     FilterRegularizer,
     FiniteDifferences,
+    NetworkRegularizer,
     Potential,
     Regularizer,
     SmoothedAbsolute,
@@ -32,6 +33,7 @@ from bilearn.regularizers import (
     WaveletSparsity,
 )
 from bilearn.regularizers.filter_description import build_filters, describe_filters
+from bilearn.regularizers.network_description import build_network, describe_network
 from bilearn.run_records import encode
 from bilearn.solution import Solution, Tolerance
 from bilearn.variational import VariationalEnergy
@@ -304,6 +306,11 @@ def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
         if described is None:
             raise _foreign("regularizer", regularizer)
         return described
+    if isinstance(regularizer, NetworkRegularizer):
+        network = describe_network(regularizer)
+        if network is None:
+            raise _foreign("regularizer", regularizer)
+        return {**network, "numbers": numbers}
     if isinstance(regularizer, Tikhonov):
         return {"kind": "tikhonov", "numbers": numbers}
     if isinstance(regularizer, SquaredH1):
@@ -355,6 +362,8 @@ def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
         return build_filters(entry)
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
+    if entry["kind"] == "network":
+        return build_network(entry, values, _learned(numbers), limits)
     rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}
     if entry["kind"] in _SMOOTHED:
         potential = _POTENTIALS[rest.pop("potential", "smoothed-absolute")]()

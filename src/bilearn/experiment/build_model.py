@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilearn.experiment.build_filters import build_filter_regularizer
+from bilearn.experiment.build_networks import build_network_regularizer
 from bilearn.experiment.data_schema import Parameter
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.model_schema import (
@@ -30,6 +31,7 @@ from bilearn.experiment.model_schema import (
     TikhonovConfig,
     WeaklyConvexRidgeConfig,
 )
+from bilearn.experiment.network_schema import NetworkConfig
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.losses import NegativePSNR, SmoothedL1, SquaredError, SSIMLoss, UpperLoss
 from bilearn.operators import ForwardOperator
@@ -83,6 +85,8 @@ def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], s
         return Sum(*(build_regularizer(term, image_shape) for term in config.terms))
     if isinstance(config, (FieldsOfExpertsConfig, ConvexRidgeConfig, WeaklyConvexRidgeConfig)):
         return build_filter_regularizer(config, image_shape, seed)
+    if isinstance(config, NetworkConfig):
+        return build_network_regularizer(config, image_shape, seed)
     alpha = _value(config.alpha, image_shape)
     if isinstance(config, SmoothedTVConfig):
         parameters = {"alpha": config.alpha, "xi": config.xi, "nu": config.nu}

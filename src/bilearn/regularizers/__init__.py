@@ -1,13 +1,16 @@
 """Regularizers R(x)."""
 
 from bilearn.regularizers.analysis import AnalysisOperator
+from bilearn.regularizers.denoiser_residual import DenoiserResidual, smoothed
 from bilearn.regularizers.differences import FiniteDifferences
 from bilearn.regularizers.directional import DirectionalDifferences, DirectionalTV
 from bilearn.regularizers.fields_of_experts import FieldsOfExperts
 from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer
 from bilearn.regularizers.filters import FilterBank, Filters, cosine_filters, random_filters
+from bilearn.regularizers.input_convex import DifferenceNetwork, InputConvexNetwork
 from bilearn.regularizers.network import NetworkRegularizer
+from bilearn.regularizers.patch_network import PatchNetwork
 from bilearn.regularizers.potential_regularizer import PotentialRegularizer
 from bilearn.regularizers.potentials import CubicAbsolute, Potential, Quadratic, SmoothedAbsolute
 from bilearn.regularizers.regularizer import Regularizer, Sum, TermHessian
@@ -21,6 +24,7 @@ from bilearn.regularizers.ridge import RidgeRegularizer, load_ridge, ridge_from_
 from bilearn.regularizers.smoothed_analysis import SmoothedAnalysis
 from bilearn.regularizers.splines import SplineResponse
 from bilearn.regularizers.tikhonov import Tikhonov
+from bilearn.regularizers.total_deep_variation import TotalDeepVariation
 from bilearn.regularizers.total_variation import SmoothedTV, SquaredH1
 from bilearn.regularizers.wavelets import PeriodicWavelets, WaveletSparsity
 
@@ -28,6 +32,8 @@ __all__ = [
     "AbsoluteResponse",
     "AnalysisOperator",
     "CubicAbsolute",
+    "DenoiserResidual",
+    "DifferenceNetwork",
     "DirectionalDifferences",
     "DirectionalTV",
     "FieldsOfExperts",
@@ -36,8 +42,10 @@ __all__ = [
     "FilterRegularizer",
     "Filters",
     "FiniteDifferences",
+    "InputConvexNetwork",
     "LogCoshResponse",
     "NetworkRegularizer",
+    "PatchNetwork",
     "PeriodicWavelets",
     "Potential",
     "PotentialRegularizer",
@@ -54,10 +62,12 @@ __all__ = [
     "Sum",
     "TermHessian",
     "Tikhonov",
+    "TotalDeepVariation",
     "WaveletSparsity",
     "cosine_filters",
     "load_ridge",
     "random_filters",
     "random_layers",
     "ridge_from_state",
+    "smoothed",
 ]
