@@ -189,6 +189,10 @@ def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
         tensors = load((folder / WEIGHTS).read_bytes())
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise ModelError(f"model {given}: damaged ({error}); learn it again or restore the files") from error
+    if description.get("task") == "classification":
+        raise ModelError(
+            f"model {given}: holds a classifier, expected a model of images; read {WEIGHTS} with safetensors.torch.load_file"
+        )
     if description.get("format") != FORMAT:
         raise ModelError(
             f"model {given}: found format {description.get('format')!r}, expected {FORMAT}; install the bilearn version "

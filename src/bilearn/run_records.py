@@ -253,6 +253,7 @@ class Summary:
         optimizer: upper-level method.
         start, final: objective at the first and at the returned parameters; None where unknown.
         parameters: the learned parameters.
+        samples: what metrics are means over: "images" or "samples".
         metrics: split -> stage ("noisy", "default", "learned") -> metric ("psnr", "ssim", ...) -> statistic.
         cost: work by kind, per sample.
         seconds: wall-clock time.
@@ -269,6 +270,7 @@ class Summary:
     start: Bounded | None = None
     final: Bounded | None = None
     parameters: tuple[ParameterRecord, ...] = ()
+    samples: str = "images"
     metrics: dict[str, dict[str, dict[str, Statistic]]] = field(default_factory=dict)
     cost: dict[str, int] = field(default_factory=dict)
     seconds: float = math.nan
@@ -295,6 +297,7 @@ class Summary:
             start=bounded("start"),
             final=bounded("final"),
             parameters=tuple(ParameterRecord.from_json(str(k), v) for k, v in (entry.get("parameters") or {}).items()),
+            samples=str(entry.get("samples") or "images"),
             metrics={
                 str(split): {
                     str(stage): {
