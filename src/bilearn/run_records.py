@@ -363,6 +363,24 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
+class FilterRecord:
+    """Filters of one stage and functions of their responses, as stored in ``images.npz``.
+
+    Attributes:
+        taps: (F, k, k) filters.
+        strength: (F,) what each contributes to the regularizer on test images.
+        responses: (T,) responses of the filters scaled to norm 1.
+        values, slopes: (F, T) the functions there, zero at zero, and their derivatives.
+    """
+
+    taps: np.ndarray
+    strength: np.ndarray
+    responses: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything a run directory holds.
 
@@ -375,6 +393,7 @@ class RunRecord:
         metrics: figures per image.
         images: pictures of some test images.
         maps: learned parameters with many entries, as arrays, by name.
+        filters: filters by stage ("default", "learned"); empty for other regularizers.
         model: content of ``model.json``, empty where missing.
         missing: names of the files that are not there.
     """
@@ -387,5 +406,6 @@ class RunRecord:
     metrics: tuple[ImageRow, ...]
     images: tuple[ImageSet, ...]
     maps: dict[str, np.ndarray]
+    filters: dict[str, FilterRecord]
     model: dict[str, Any]
     missing: tuple[str, ...]

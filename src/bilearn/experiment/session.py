@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from bilearn.experiment.build_data import Pairs, ProblemData, build_data
 from bilearn.experiment.build_learning import at_fixed_accuracy, build_estimator, build_optimizer, build_solver
 from bilearn.experiment.build_model import build_energy, build_loss, build_penalty
 from bilearn.experiment.environment import environment
+from bilearn.experiment.filter_portrait import filter_records, portrait
 from bilearn.experiment.load import to_toml
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.schema import ExperimentConfig
@@ -60,14 +62,16 @@ class Experiment(LearningTask):
         split = "test" if test is not None else "train"
         pairs = self.data.train if test is None else test
         stages: dict[str, StageResult] = {"noisy": StageResult.of_data(energy, pairs)}
+        portraits: dict[str, dict[str, np.ndarray]] = {}
         for stage, coordinates in (("default", start), ("learned", theta)):
             parameters.set(coordinates)
             stages[stage] = reconstruct_stage(energy, pairs)
+            portraits[stage] = portrait(energy.regularizer, pairs.truth)
         save_model(directory.path, energy, model_extra(config, self.data))
         directory.write_metrics(metric_rows(split, pairs, stages))
         many = {name: value for name, value in parameters.natural().items() if value.numel() > 1}
         maps = {name: value.squeeze().cpu().numpy() for name, value in many.items()}
-        directory.write_images(image_sets(energy, pairs, stages, config.run.pictures), maps)
+        directory.write_images(image_sets(energy, pairs, stages, config.run.pictures), maps, filter_records(portraits))
         return Outcome("images", {split: statistics(stages)}, _warnings(self, stages))
 
 

@@ -10,6 +10,7 @@ from string import Template
 from bilearn.report import sections
 from bilearn.report.cards import cards
 from bilearn.report.digest import Digest, findings, read_digest
+from bilearn.report.filters import filters
 from bilearn.report.formatting import count, duration
 from bilearn.report.markup import Markup, join, section, tag
 from bilearn.run_directory import MODEL, RunDirectory
@@ -78,6 +79,7 @@ def report_body(run: Digest) -> Markup:
         sections.pictures(run) if run.of_images else None,
         sections.objective(run),
         sections.parameters(run),
+        filters(run),
         sections.accuracy(run),
         sections.images(run) if run.of_images else sections.splits(run),
         sections.costs(run),

@@ -44,16 +44,17 @@ class RidgeEnergy(Energy):
         learnable(self, "weights", problem.upper_start.new_full(problem.upper_start.shape, weight), Log10(bounds))
         rows = problem.features
         longest = float(torch.linalg.vector_norm(rows, dim=1).max())
-        self._turn = longest * float(torch.linalg.matrix_norm(rows, 2)) ** 2 / rows.shape[0] * _THIRD
+        self._steepest = float(torch.linalg.matrix_norm(rows, 2)) / math.sqrt(rows.shape[0])
+        self._turn = longest * self._steepest**2 * _THIRD
 
     def data(self) -> Tensor:
         """(1, 1) placeholder: the samples are part of the energy."""
         return self.problem.lower_start.new_zeros(1, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """G(z, w) of each row (B,)."""
-        logarithms = self.weights.log()
-        return torch.stack([self.problem.lower(z, logarithms, None) for z in x])
+        """G(z, w) of each row (B,), computed in the dtype of the samples."""
+        logarithms = self.weights.log().to(self.problem.features)
+        return torch.stack([self.problem.lower(z, logarithms, None) for z in x.to(self.problem.features)]).to(x)
 
     def start(self, y: Tensor) -> Tensor:
         """Zero."""
@@ -65,9 +66,9 @@ class RidgeEnergy(Energy):
             return super().hessian(x, y)
         with torch.no_grad():
             rows = self.problem.features
-            chance = torch.sigmoid(x @ rows.T)
+            chance = torch.sigmoid(x.to(rows) @ rows.T)
             weighted = rows * (chance * (1 - chance) / rows.shape[0]).unsqueeze(2)
-            return _MatrixHessian(rows.T @ weighted + torch.diag(self.weights))
+            return _MatrixHessian((rows.T @ weighted + torch.diag(self.weights)).to(x))
 
     def curvature(self, y: Tensor) -> Curvature:
         """Constants of the class docstring; those of third derivatives are unknown for more than two classes."""
@@ -77,6 +78,11 @@ class RidgeEnergy(Energy):
             return basic
         cross = math.log(10) * float(weights.max())
         return Curvature(basic.strong_convexity, basic.smoothness, Constant(self._turn), Constant(cross))
+
+    def rounding(self, x: Tensor, y: Tensor) -> Tensor:
+        """8 unit roundoffs of L |z| and of |A|/sqrt(N), which bounds the gradient of the loss."""
+        scale = self.curvature(y).smoothness.per_sample(x) * _batch.norm(x) + self._steepest
+        return 8 * torch.finfo(x.dtype).eps * scale
 
     def cross_norm(self, x: Tensor, y: Tensor) -> Tensor:
         """(B,) the exact norm of the cross derivative, whose columns are orthogonal: max_f ln(10) w_f |z_f|."""
