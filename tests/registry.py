@@ -57,7 +57,10 @@ from bilearn.regularizers import (
     DirectionalTV,
     FieldsOfExperts,
     FilterChain,
+    InputConvexNetwork,
     LogCoshResponse,
+    NetworkRegularizer,
+    PatchNetwork,
     Regularizer,
     ResponsePotential,
     RidgeRegularizer,
@@ -227,6 +230,21 @@ def ridge(**options: object) -> RidgeRegularizer:
     values: dict[str, object] = {"weight": 0.3, "sharpness": 3.0, "gains": 3.0, **options}
     layers = random_layers((2, 2), 3, torch.Generator().manual_seed(15))
     return RidgeRegularizer(FilterChain(layers, learn=False), **values)  # type: ignore[arg-type]
+
+
+def input_convex() -> NetworkRegularizer:
+    """Two layers with two features; weight, scale and smoothing are learned."""
+    network = InputConvexNetwork(1, 2, 2, 3, 0.3, torch.Generator().manual_seed(16))
+    network.requires_grad_(False)
+    network.activation.requires_grad_(True)
+    return NetworkRegularizer(network, 0.3, 1.7, curvature=network.curvature)
+
+
+def patch_network() -> NetworkRegularizer:
+    """Patches of 3 x 3 pixels with two features; its weight and scale are learned."""
+    network = PatchNetwork(1, 2, 1, 3, 0.3, torch.Generator().manual_seed(17))
+    network.requires_grad_(False)
+    return NetworkRegularizer(network, 0.3, 1.7, curvature=network.curvature)
 
 
 def alpha_map(shape: tuple[int, ...]) -> Tensor:
@@ -508,6 +526,9 @@ ENERGIES: list[EnergyCase] = [
     EnergyCase("ls-mask-ridge_weak", variational(LeastSquares, lambda: ridge(weak=1.0), mask), convex=False),
     EnergyCase("ls-ridge_weak", variational(LeastSquares, lambda: ridge(weak=1.0))),
     EnergyCase("ls-experts_linear_spline", variational(LeastSquares, lambda: experts(SplineResponse(2, 4)))),
+    # networks
+    EnergyCase("ls-icnn", variational(LeastSquares, input_convex)),
+    EnergyCase("ls-blur-patch_network", variational(LeastSquares, patch_network, blur), convex=False),
     # signals: plain (B, n) and with channels (B, C, n)
     EnergyCase("ls-tv_signal", variational(LeastSquares, lambda: tv(axes=1)), SIGNAL, grid=True),
     EnergyCase("ls-tv_signal_channels", variational(LeastSquares, lambda: tv(axes=1)), (2, *SIGNAL)),

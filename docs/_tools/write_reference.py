@@ -21,7 +21,7 @@ from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
 from bilearn.cli.main import app
-from bilearn.experiment import ExperimentConfig, parse_config, recipe_names, recipe_text
+from bilearn.experiment import ClassificationConfig, ExperimentConfig, parse_task, recipe_names, recipe_text
 from bilearn.experiment.data_schema import Parameter
 from bilearn.experiment.optimizer_schema import FixedAccuracyConfig, ScheduleConfig
 
@@ -38,6 +38,14 @@ def toml_reference() -> str:
         models = _models(field.annotation)
         if models:
             parts.append(f"## [{name}]\n\n" + "\n".join(_section(model, field) for model in models))
+    parts.append("## Classification\n\n" + _doc(ClassificationConfig) + "\n")
+    for name in ("data", "ridge"):
+        (model,) = _models(ClassificationConfig.model_fields[name].annotation)
+        parts.append(f"### [{name}] of a classification\n\n{_doc(model)}\n\n{_table(model.model_fields)}")
+    parts.append(
+        "`task`, `name` and `description` stand at the top; `[solver]`, `[hypergradient]`, `[optimizer]` and `[run]` are as "
+        "above.\n"
+    )
     parts.append("## A learnable number\n\n" + _doc(Parameter) + "\n\n" + _table(Parameter.model_fields))
     parts.append("## A schedule\n\n" + _doc(ScheduleConfig) + ' Write `{ kind = "fixed", value = 0.1 }`.\n')
     parts += [_section(model, FieldInfo()) for model in ScheduleConfig.__subclasses__()]
@@ -46,7 +54,7 @@ def toml_reference() -> str:
     )
     parts.append("## Named recipes\n\n`bilearn recipes` lists them, `bilearn learn NAME` runs one.\n")
     for name in recipe_names():
-        config = parse_config(recipe_text(name), name, name)
+        config = parse_task(recipe_text(name), name, name)
         parts.append(f"### {name}\n\n{config.description}\n\n```toml\n{recipe_text(name).strip()}\n```\n")
     return "\n".join(part.strip() + "\n" for part in parts)
 

@@ -35,6 +35,7 @@ from bilearn.regularizers import (
     DirectionalTV,
     FilterRegularizer,
     FiniteDifferences,
+    NetworkRegularizer,
     Potential,
     Regularizer,
     SmoothedAbsolute,
@@ -46,6 +47,7 @@ from bilearn.regularizers import (
     WaveletSparsity,
 )
 from bilearn.regularizers.filter_description import build_filters, describe_filters
+from bilearn.regularizers.network_description import build_network, describe_network
 from bilearn.run_records import encode
 from bilearn.solution import Solution, Tolerance
 from bilearn.variational import VariationalEnergy
@@ -201,6 +203,10 @@ def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
         tensors = load((folder / WEIGHTS).read_bytes())
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise ModelError(f"model {given}: damaged ({error}); learn it again or restore the files") from error
+    if description.get("task") == "classification":
+        raise ModelError(
+            f"model {given}: holds a classifier, expected a model of images; read {WEIGHTS} with safetensors.torch.load_file"
+        )
     if description.get("format") != FORMAT:
         raise ModelError(
             f"model {given}: found format {description.get('format')!r}, expected {FORMAT}; install the bilearn version "
@@ -284,6 +290,11 @@ def _describe_regularizer(regularizer: Regularizer) -> dict[str, Any]:
         if described is None:
             raise _foreign("regularizer", regularizer)
         return described
+    if isinstance(regularizer, NetworkRegularizer):
+        network = describe_network(regularizer)
+        if network is None:
+            raise _foreign("regularizer", regularizer)
+        return {**network, "numbers": numbers}
     if isinstance(regularizer, Tikhonov):
         return {"kind": "tikhonov", "numbers": numbers}
     if isinstance(regularizer, SquaredH1):
@@ -341,6 +352,8 @@ def _build_regularizer(entry: Mapping[str, Any]) -> Regularizer:
         return build_filters(entry)
     numbers = entry["numbers"]
     values, limits = _values(numbers), _limits(numbers)
+    if entry["kind"] == "network":
+        return build_network(entry, _learned(numbers), limits)
     rest = {name: value for name, value in entry.items() if name not in ("kind", "numbers")}
     if entry["kind"] == "space-variant-tv":
         return SpaceVariantTV(**values, learn=_learned(numbers), bounds=limits, **rest)

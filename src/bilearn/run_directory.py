@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bilearn._files import replacing
-from bilearn.run_records import HistoryRow, ImageRow, ImageSet, RunRecord, Summary, encode
+from bilearn.run_records import FilterRecord, HistoryRow, ImageRow, ImageSet, RunRecord, Summary, encode
 
 CONFIG = "config.toml"
 ENVIRONMENT = "environment.json"
@@ -31,6 +31,7 @@ REPORT = "report.html"
 _FILES = (CONFIG, ENVIRONMENT, HISTORY, SUMMARY, METRICS, IMAGES, MODEL, MODEL_DESCRIPTION, REPORT)
 _SIGNS_OF_A_RUN = (ENVIRONMENT, HISTORY, SUMMARY, CHECKPOINT)
 _MAP_PREFIX = "map:"
+_FILTER_PREFIX = "filters:"
 
 
 class RunDirectory:
@@ -42,7 +43,7 @@ class RunDirectory:
     ``history.jsonl``      one line per upper-level evaluation (:class:`~bilearn.run_records.HistoryRow`)
     ``summary.json``       how the run ended (:class:`~bilearn.run_records.Summary`)
     ``metrics.json``       figures per image (:class:`~bilearn.run_records.ImageRow`)
-    ``images.npz``         pictures of some test images (:class:`~bilearn.run_records.ImageSet`), parameter maps
+    ``images.npz``         pictures of some test images (:class:`~bilearn.run_records.ImageSet`), parameter maps, filters
     ``model.safetensors``  learned weights; ``model.json`` says how to rebuild the model around them
     ``checkpoint/``        state to resume from
     ``report.html``        the report
@@ -160,9 +161,17 @@ class RunDirectory:
             ImageRow.from_json(encode(row, "metrics row"))
         self._write_json(METRICS, rows)
 
-    def write_images(self, images: Sequence[ImageSet], maps: Mapping[str, np.ndarray] | None = None) -> None:
-        """Write pictures of some test images, and learned parameters with many entries as arrays by name."""
+    def write_images(
+        self,
+        images: Sequence[ImageSet],
+        maps: Mapping[str, np.ndarray] | None = None,
+        filters: Mapping[str, FilterRecord] | None = None,
+    ) -> None:
+        """Write pictures of some test images, learned parameters with many entries as arrays by name, filters by stage."""
         arrays: dict[str, np.ndarray] = {f"{_MAP_PREFIX}{name}": np.asarray(a) for name, a in (maps or {}).items()}
+        for stage, record in (filters or {}).items():
+            for entry in fields(record):
+                arrays[f"{_FILTER_PREFIX}{stage}:{entry.name}"] = np.asarray(getattr(record, entry.name))
         for i, image in enumerate(images):
             for entry in fields(image):
                 array = getattr(image, entry.name)
@@ -192,7 +201,7 @@ class RunDirectory:
         """
         RunDirectory.open(self.path)
         summary = self._read_json(SUMMARY)
-        images, maps = self._read_images()
+        images, maps, filters = self._read_images()
         return RunRecord(
             path=self.path,
             config=self._read_text(CONFIG),
@@ -204,6 +213,7 @@ class RunDirectory:
             metrics=tuple(ImageRow.from_json(row) for row in self._read_json(METRICS) or ()),
             images=images,
             maps=maps,
+            filters=filters,
             model=self._read_json(MODEL_DESCRIPTION) or {},
             missing=tuple(name for name in _FILES if name != REPORT and not (self.path / name).exists()),
         )
@@ -235,10 +245,10 @@ class RunDirectory:
                 raise ValueError(f"{where}: not valid JSON ({error}); repair or remove that line") from None
         return rows
 
-    def _read_images(self) -> tuple[tuple[ImageSet, ...], dict[str, np.ndarray]]:
+    def _read_images(self) -> tuple[tuple[ImageSet, ...], dict[str, np.ndarray], dict[str, FilterRecord]]:
         path = self.path / IMAGES
         if not path.exists():
-            return (), {}
+            return (), {}, {}
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
@@ -248,7 +258,12 @@ class RunDirectory:
         count = sum(name.startswith("truth_") for name in arrays)
         images = tuple(ImageSet(**{n: arrays.get(f"{n}_{i}") for n in names}) for i in range(count))  # type: ignore[arg-type]
         maps = {n.removeprefix(_MAP_PREFIX): a for n, a in arrays.items() if n.startswith(_MAP_PREFIX)}
-        return images, maps
+        stages = [n.split(":")[1] for n in arrays if n.startswith(_FILTER_PREFIX) and n.endswith(":taps")]
+        filters = {
+            stage: FilterRecord(**{f.name: arrays[f"{_FILTER_PREFIX}{stage}:{f.name}"] for f in fields(FilterRecord)})
+            for stage in stages
+        }
+        return images, maps, filters
 
 
 def _drop_partial_line(file: io.BufferedRandom) -> None:

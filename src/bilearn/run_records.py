@@ -253,6 +253,7 @@ class Summary:
         optimizer: upper-level method.
         start, final: objective at the first and at the returned parameters; None where unknown.
         parameters: the learned parameters.
+        samples: what metrics are means over: "images" or "samples".
         metrics: split -> stage ("noisy", "default", "learned") -> metric ("psnr", "ssim", ...) -> statistic.
         cost: work by kind, per sample.
         seconds: wall-clock time.
@@ -269,6 +270,7 @@ class Summary:
     start: Bounded | None = None
     final: Bounded | None = None
     parameters: tuple[ParameterRecord, ...] = ()
+    samples: str = "images"
     metrics: dict[str, dict[str, dict[str, Statistic]]] = field(default_factory=dict)
     cost: dict[str, int] = field(default_factory=dict)
     seconds: float = math.nan
@@ -295,6 +297,7 @@ class Summary:
             start=bounded("start"),
             final=bounded("final"),
             parameters=tuple(ParameterRecord.from_json(str(k), v) for k, v in (entry.get("parameters") or {}).items()),
+            samples=str(entry.get("samples") or "images"),
             metrics={
                 str(split): {
                     str(stage): {
@@ -360,6 +363,24 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
+class FilterRecord:
+    """Filters of one stage and functions of their responses, as stored in ``images.npz``.
+
+    Attributes:
+        taps: (F, k, k) filters.
+        strength: (F,) what each contributes to the regularizer on test images.
+        responses: (T,) responses of the filters scaled to norm 1.
+        values, slopes: (F, T) the functions there, zero at zero, and their derivatives.
+    """
+
+    taps: np.ndarray
+    strength: np.ndarray
+    responses: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything a run directory holds.
 
@@ -372,6 +393,7 @@ class RunRecord:
         metrics: figures per image.
         images: pictures of some test images.
         maps: learned parameters with many entries, as arrays, by name.
+        filters: filters by stage ("default", "learned"); empty for other regularizers.
         model: content of ``model.json``, empty where missing.
         missing: names of the files that are not there.
     """
@@ -384,5 +406,6 @@ class RunRecord:
     metrics: tuple[ImageRow, ...]
     images: tuple[ImageSet, ...]
     maps: dict[str, np.ndarray]
+    filters: dict[str, FilterRecord]
     model: dict[str, Any]
     missing: tuple[str, ...]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bilearn.data import photographs
-from bilearn.experiment import parse_config, recipe_names
+from bilearn.experiment import parse_task, recipe_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,7 +72,7 @@ def test_python_runs(page: list[Block], workplace: Path) -> None:
 @pytest.mark.parametrize("page", by_page("toml"))
 def test_toml_is_a_valid_experiment(page: list[Block]) -> None:
     for block in page:
-        config = parse_config(block.code, f"{block.page.name}, line {block.line}", "documentation")
+        config = parse_task(block.code, f"{block.page.name}, line {block.line}", "documentation")
         assert config.name
 
 

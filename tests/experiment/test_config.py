@@ -1,6 +1,15 @@
 import pytest
 
-from bilearn.experiment import ConfigError, load_config, parse_config, recipe_names, recipe_text, to_toml
+from bilearn.experiment import (
+    ConfigError,
+    load_config,
+    load_task,
+    parse_config,
+    parse_task,
+    recipe_names,
+    recipe_text,
+    to_toml,
+)
 
 MINIMAL = '[data]\nsource = "skimage"\ntrain = 3\n'
 
@@ -17,10 +26,10 @@ def mistakes(text, *overrides):
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipes_are_valid_and_survive_a_round_trip(name):
-    config = load_config(name)
+    config = load_task(name)
     assert config.name == name
     assert config.description
-    assert parse(to_toml(config)) == config
+    assert parse_task(to_toml(config), "my.toml", "my") == config
 
 
 def test_defaults_are_those_of_denoising():

@@ -48,6 +48,10 @@ def regularizer(text: str) -> Regularizer:
         'kind = "foe"\npotential = "spline"\nweak = 0.3\ndegree = 1\nspan = 2.0\npieces = 7',
         'kind = "crr"\nchannels = [2, 3]\nsize = 3',
         'kind = "wcrr"\nweight = { start = 0.5, bounds = [0.1, 0.9] }\nlearn_filters = false',
+        'kind = "icnn"\nfeatures = 2\nsize = 3\nscale = 2.0',
+        'kind = "idcnn"\nfeatures = 2\nlayers = 1\nlearn_network = false',
+        'kind = "patch-network"\nfeatures = 2\nlayers = 2',
+        'kind = "tdv"\nfeatures = 2\nblocks = 1\nscales = 2\nweight = { start = 0.5, bounds = [0.1, 0.9] }',
     ],
 )
 def test_configured_models_survive_a_file(text: str, tmp_path: Path) -> None:

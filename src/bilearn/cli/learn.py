@@ -38,6 +38,8 @@ def learn(
 
       bilearn learn denoise-photos --set noise.sigma=0.2
 
+      bilearn learn logistic
+
       bilearn learn my.toml -o runs/mine --threads 4
 
     To learn from your own images, copy a recipe, write folder = "path/to/images" into its section \\[data], and run it:
@@ -47,15 +49,15 @@ def learn(
     Ctrl-C ends the run in order: model and report of what was learned so far are written, and 'bilearn resume'
     continues it.
     """
-    from bilearn.experiment.load import load_config
+    from bilearn.experiment.load import load_task
 
     flags = {"run.seed": seed, "run.threads": threads, "run.device": f'"{device}"' if device else None}
     overrides = [*(settings or []), *(f"{key}={value}" for key, value in flags.items() if value is not None)]
-    config = load_config(target, overrides)
+    config = load_task(target, overrides)
 
     from bilearn.cli.session import new_directory, run_and_report
-    from bilearn.experiment.session import build
+    from bilearn.experiment.build_task import build_task
 
-    experiment = build(config)
+    task = build_task(config)
     directory = new_directory(output or config.run.output, config.name, overwrite)
-    run_and_report(experiment, directory, quiet=quiet)
+    run_and_report(task, directory, quiet=quiet)

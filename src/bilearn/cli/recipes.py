@@ -22,11 +22,11 @@ def recipes(
 
       bilearn learn my.toml
     """
-    from bilearn.experiment.load import load_config, recipe_names, recipe_text
+    from bilearn.experiment.load import load_task, recipe_names, recipe_text
 
     if name is not None:
         typer.echo(recipe_text(name), nl=False)
         return
     width = max(len(known) for known in recipe_names())
     for known in recipe_names():
-        typer.echo(f"{known:<{width}}  {load_config(known).description}")
+        typer.echo(f"{known:<{width}}  {load_task(known).description}")

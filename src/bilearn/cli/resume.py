@@ -27,8 +27,8 @@ def resume(
       bilearn resume runs/my-001 --max-steps 100    after the step limit
     """
     from bilearn.cli.session import run_and_report
-    from bilearn.experiment.load import parse_config
-    from bilearn.experiment.session import build
+    from bilearn.experiment.build_task import build_task
+    from bilearn.experiment.load import parse_task
     from bilearn.run_directory import CONFIG, RunDirectory
 
     directory = RunDirectory.open(run)
@@ -37,5 +37,5 @@ def resume(
         raise FileNotFoundError(f"{source}: missing, so that the run cannot be rebuilt; learn again")
     limits = {"run.max_steps": max_steps, "run.seconds": seconds}
     overrides = [f"{key}={value}" for key, value in limits.items() if value is not None]
-    config = parse_config(source.read_text(encoding="utf-8"), str(source), run.name, overrides)
-    run_and_report(build(config), directory, resume=True, quiet=quiet)
+    config = parse_task(source.read_text(encoding="utf-8"), str(source), run.name, overrides=overrides)
+    run_and_report(build_task(config), directory, resume=True, quiet=quiet)

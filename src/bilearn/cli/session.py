@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bilearn.cli.errors import FAILED, INTERRUPTED
 from bilearn.cli.progress import ProgressDisplay
-from bilearn.experiment.session import Experiment, learn
+from bilearn.experiment.session import learn
+from bilearn.experiment.task import LearningTask
 from bilearn.report import print_summary, write_report
 from bilearn.run_directory import RunDirectory
 from bilearn.upper.optimizer import UpperStatus
@@ -34,11 +35,11 @@ def new_directory(output: str | Path | None, name: str, overwrite: bool) -> RunD
     raise AssertionError("unreachable")
 
 
-def run_and_report(experiment: Experiment, directory: RunDirectory, resume: bool = False, quiet: bool = False) -> None:
+def run_and_report(task: LearningTask, directory: RunDirectory, resume: bool = False, quiet: bool = False) -> None:
     """Learn, write the report, print the summary; exit with 1 if learning failed and with 130 after Ctrl-C."""
     console = Console()
     display = [] if quiet else [ProgressDisplay(Console(stderr=True))]
-    learned = learn(experiment, directory, display, resume)
+    learned = learn(task, directory, display, resume)
     write_report(directory.path)
     print_summary(directory.path, console)
     if learned.status is UpperStatus.INTERRUPTED:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bilearn.coarse_map import CoarseMap
 from bilearn.experiment.build_filters import build_filter_regularizer
+from bilearn.experiment.build_networks import build_network_regularizer
 from bilearn.experiment.data_schema import Parameter
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.model_schema import (
@@ -30,6 +31,7 @@ from bilearn.experiment.model_schema import (
     TikhonovConfig,
     WeaklyConvexRidgeConfig,
 )
+from bilearn.experiment.network_schema import NetworkConfig
 from bilearn.fidelities import (
     Fidelity,
     Huber,
@@ -94,6 +96,8 @@ def build_regularizer(config: RegularizerConfig, image_shape: tuple[int, ...], s
         return build_filter_regularizer(config, image_shape, seed)
     if isinstance(config, SpaceVariantTVConfig):
         return _space_variant(config, image_shape)
+    if isinstance(config, NetworkConfig):
+        return build_network_regularizer(config, image_shape, seed)
     alpha = _value(config.alpha, image_shape, "regularizer.alpha")
     if isinstance(config, SmoothedTVConfig):
         parameters = {"alpha": config.alpha, "xi": config.xi, "nu": config.nu}

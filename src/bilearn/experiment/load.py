@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from bilearn.experiment.classification_schema import ClassificationConfig
 from bilearn.experiment.messages import ConfigError, explain, nearest
 from bilearn.experiment.schema import ExperimentConfig
 
@@ -18,6 +19,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+#: What one command can learn.
+TaskConfig = ExperimentConfig | ClassificationConfig
 
 
 def recipe_names() -> list[str]:
@@ -38,7 +42,7 @@ def recipe_text(name: str) -> str:
 
 
 def load_config(target: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """The configuration of a recipe's name or of a TOML file.
+    """The configuration of a recipe's name or of a TOML file, for images.
 
     Relative folders in a file are relative to that file, those in overrides to the working directory.
 
@@ -49,6 +53,12 @@ def load_config(target: str | Path, overrides: Sequence[str] = ()) -> Experiment
     Raises:
         ConfigError: one sentence per mistake.
     """
+    text, source, name, root = _find(target)
+    return parse_config(text, source, name, overrides, root)
+
+
+def _find(target: str | Path) -> tuple[str, str, str, Path | None]:
+    """Text, source, name and folder of a recipe or a file."""
     path = Path(target).expanduser()
     if path.suffix == ".toml":
         if not path.is_file():
@@ -59,14 +69,32 @@ def load_config(target: str | Path, overrides: Sequence[str] = ()) -> Experiment
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as text ({error})") from None
-        return parse_config(text, str(path), path.stem, overrides, path.resolve().parent)
-    return parse_config(recipe_text(str(target)), f"recipe {target}", str(target), overrides)
+        return text, str(path), path.stem, path.resolve().parent
+    return recipe_text(str(target)), f"recipe {target}", str(target), None
+
+
+def load_task(target: str | Path, overrides: Sequence[str] = ()) -> TaskConfig:
+    """As :func:`load_config`, for any task."""
+    return parse_task(*_find(target), overrides=overrides)
+
+
+def parse_task(
+    text: str, source: str, name: str, root: Path | None = None, overrides: Sequence[str] = ()
+) -> TaskConfig:
+    """As :func:`parse_config`, for any task: ``task = "classification"`` at the top level, images where it is absent."""
+    tree = _tree(text, source, name, overrides, root)
+    if "task" not in tree:
+        return validate(tree, source)
+    try:
+        return ClassificationConfig.model_validate(tree)
+    except ValidationError as error:
+        raise explain(error, ClassificationConfig, source) from None
 
 
 def parse_config(
     text: str, source: str, name: str, overrides: Sequence[str] = (), root: Path | None = None
 ) -> ExperimentConfig:
-    """Typed configuration of TOML ``text``.
+    """Typed configuration of TOML ``text``, for images.
 
     Args:
         text: the TOML.
@@ -75,6 +103,10 @@ def parse_config(
         overrides: see :func:`load_config`.
         root: folder that relative folders refer to; the working directory if None.
     """
+    return validate(_tree(text, source, name, overrides, root), source)
+
+
+def _tree(text: str, source: str, name: str, overrides: Sequence[str], root: Path | None) -> dict[str, Any]:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -84,7 +116,7 @@ def parse_config(
         _override(tree, override)
     _anchor(tree, Path.cwd())
     tree.setdefault("name", name)
-    return validate(tree, source)
+    return tree
 
 
 def validate(tree: Mapping[str, Any], source: str) -> ExperimentConfig:
@@ -95,7 +127,7 @@ def validate(tree: Mapping[str, Any], source: str) -> ExperimentConfig:
         raise explain(error, ExperimentConfig, source) from None
 
 
-def to_toml(config: ExperimentConfig) -> str:
+def to_toml(config: TaskConfig) -> str:
     """The resolved configuration with every default written out."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 

@@ -7,6 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bilearn.experiment.data_schema import Number, Parameter, Section, learned
+from bilearn.experiment.network_schema import (
+    DifferenceConfig,
+    InputConvexConfig,
+    PatchNetworkConfig,
+    TotalDeepVariationConfig,
+)
 
 
 class LeastSquaresConfig(Section):
@@ -172,6 +178,10 @@ RegularizerConfig = Annotated[
     | FieldsOfExpertsConfig
     | ConvexRidgeConfig
     | WeaklyConvexRidgeConfig
+    | InputConvexConfig
+    | DifferenceConfig
+    | PatchNetworkConfig
+    | TotalDeepVariationConfig
     | SumConfig,
     Field(discriminator="kind"),
 ]

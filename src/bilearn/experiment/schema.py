@@ -28,6 +28,19 @@ from bilearn.experiment.optimizer_schema import AutoConfig, OptimizerConfig
 from bilearn.experiment.run_schema import HypergradientConfig, RunConfig, SolverConfig
 
 
+def with_default_kinds(model: type[BaseModel], tree: Any) -> Any:
+    """A section without 'kind' is of the default kind."""
+    if not isinstance(tree, Mapping):
+        return tree
+    filled = dict(tree)
+    for name, section in filled.items():
+        default = model.model_fields[name].default if name in model.model_fields else None
+        if isinstance(section, Mapping) and isinstance(default, BaseModel):
+            kinds = default.model_dump(include={"kind"})
+            filled[name] = {**kinds, **section}
+    return filled
+
+
 class ExperimentConfig(Section):
     """Data, forward operator, noise, model, learning: everything that decides the result of a run."""
 
@@ -48,16 +61,7 @@ class ExperimentConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _default_kinds(cls, tree: Any) -> Any:
-        """A section without 'kind' is of the default kind."""
-        if not isinstance(tree, Mapping):
-            return tree
-        filled = dict(tree)
-        for name, section in filled.items():
-            default = cls.model_fields[name].default if name in cls.model_fields else None
-            if isinstance(section, Mapping) and isinstance(default, BaseModel):
-                kinds = default.model_dump(include={"kind"})
-                filled[name] = {**kinds, **section}
-        return filled
+        return with_default_kinds(cls, tree)
 
     @model_validator(mode="after")
     def _consistent(self) -> ExperimentConfig:

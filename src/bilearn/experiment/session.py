@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +19,12 @@ from bilearn.experiment.build_data import Pairs, ProblemData, build_data
 from bilearn.experiment.build_learning import at_fixed_accuracy, build_estimator, build_optimizer, build_solver
 from bilearn.experiment.build_model import build_energy, build_loss, build_penalty
 from bilearn.experiment.environment import environment
+from bilearn.experiment.filter_portrait import filter_records, portrait
 from bilearn.experiment.load import to_toml
 from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.schema import ExperimentConfig
 from bilearn.experiment.stages import StageResult, image_sets, metric_rows, reconstruct_stage, statistics
+from bilearn.experiment.task import LearningTask, Outcome
 from bilearn.history import bounded, plain
 from bilearn.learner import Learned, Learner
 from bilearn.lower.default import explain_default
@@ -29,32 +32,47 @@ from bilearn.model import save_model
 from bilearn.parameters import ParameterVector
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.run_directory import RunDirectory
-from bilearn.upper import UpperOptimizer
 from bilearn.upper.optimizer import UpperStatus
 from bilearn.variational import VariationalEnergy
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A configuration and everything built from it.
+@dataclass(frozen=True, kw_only=True)
+class Experiment(LearningTask):
+    """Reconstruction of images or signals.
 
     Attributes:
-        config: the configuration.
         data: training, validation and test pairs, and the operator.
         energy: the energy at its start parameters.
-        objective: the training objective as the upper-level method sees it.
-        exact: the training objective to any accuracy; ``objective`` itself unless that has a fixed one.
-        validation: the validation objective over the same energy, or None.
-        optimizer: the upper-level method.
     """
 
     config: ExperimentConfig
     data: ProblemData
     energy: VariationalEnergy
-    objective: ReducedObjective
-    exact: ReducedObjective
-    validation: ReducedObjective | None
-    optimizer: UpperOptimizer[Any]
+
+    def solver_reason(self) -> tuple[str, str]:
+        """See the base class."""
+        solver = self.exact.solver
+        reason = explain_default(self.energy, self.data.train.data) if solver is None else "it was asked for."
+        return (reason.partition(",")[0] if solver is None else solver.name), reason
+
+    def conclude(self, directory: RunDirectory, start: Tensor, theta: Tensor) -> Outcome:
+        """Reconstruct the test images with the start and the learned parameters; write model, figures and pictures."""
+        config, energy, parameters = self.config, self.energy, self.exact.parameters
+        test = self.data.test
+        split = "test" if test is not None else "train"
+        pairs = self.data.train if test is None else test
+        stages: dict[str, StageResult] = {"noisy": StageResult.of_data(energy, pairs)}
+        portraits: dict[str, dict[str, np.ndarray]] = {}
+        for stage, coordinates in (("default", start), ("learned", theta)):
+            parameters.set(coordinates)
+            stages[stage] = reconstruct_stage(energy, pairs)
+            portraits[stage] = portrait(energy.regularizer, pairs.truth)
+        save_model(directory.path, energy, model_extra(config, self.data))
+        directory.write_metrics(metric_rows(split, pairs, stages))
+        many = {name: value for name, value in parameters.natural().items() if value.numel() > 1}
+        maps = {name: value.squeeze().cpu().numpy() for name, value in many.items()}
+        directory.write_images(image_sets(energy, pairs, stages, config.run.pictures), maps, filter_records(portraits))
+        return Outcome("images", {split: statistics(stages)}, _warnings(self, stages))
 
 
 def build(config: ExperimentConfig) -> Experiment:
@@ -90,7 +108,15 @@ def build(config: ExperimentConfig) -> Experiment:
     validation = None if data.validation is None else objective(data.validation, False)
     optimizer = build_optimizer(config.optimizer, config.run.seed, training.parameters, loss)
     seen = at_fixed_accuracy(training, config.optimizer.fixed_accuracy)
-    return Experiment(config, data, energy, seen, training, validation, optimizer)
+    return Experiment(
+        config=config,
+        data=data,
+        energy=energy,
+        objective=seen,
+        exact=training,
+        validation=validation,
+        optimizer=optimizer,
+    )
 
 
 def _check_device(name: str) -> None:
@@ -103,7 +129,7 @@ def _check_device(name: str) -> None:
 
 
 def learn(
-    experiment: Experiment, directory: RunDirectory, callbacks: Sequence[Callback] = (), resume: bool = False
+    experiment: LearningTask, directory: RunDirectory, callbacks: Sequence[Callback] = (), resume: bool = False
 ) -> Learned:
     """Run an experiment and leave a complete run directory, also when it is interrupted or fails to converge.
 
@@ -144,46 +170,34 @@ def learn(
     return learned
 
 
-def _finish(experiment: Experiment, directory: RunDirectory, start: Tensor, learned: Learned) -> None:
-    config, energy, parameters = experiment.config, experiment.energy, experiment.objective.parameters
-    cost, seconds = experiment.objective.cost.copy(), learned.seconds
-    final = _final_evaluation(experiment, learned)
-    test = experiment.data.test
-    split = "test" if test is not None else "train"
-    pairs = experiment.data.train if test is None else test
-    stages: dict[str, StageResult] = {}
-    for stage, theta in (("default", start), ("learned", learned.theta)):
-        parameters.set(theta)
-        stages[stage] = reconstruct_stage(energy, pairs)
-    stages = {"noisy": StageResult.of_data(energy, pairs), **stages}
-    save_model(directory.path, energy, model_extra(config, experiment.data))
-    directory.write_metrics(metric_rows(split, pairs, stages))
-    maps = {name: value.squeeze().cpu().numpy() for name, value in parameters.natural().items() if value.numel() > 1}
-    directory.write_images(image_sets(energy, pairs, stages, config.run.pictures), maps)
-    solver = experiment.exact.solver
-    reason = explain_default(energy, experiment.data.train.data) if solver is None else "it was asked for."
-    name = solver.name if solver is not None else reason.partition(",")[0]
+def _finish(task: LearningTask, directory: RunDirectory, start: Tensor, learned: Learned) -> None:
+    parameters = task.exact.parameters
+    cost, seconds = task.objective.cost.copy(), learned.seconds
+    final = _final_evaluation(task, learned)
+    outcome = task.conclude(directory, start, learned.theta)
+    name, reason = task.solver_reason()
     directory.write_summary(
         {
-            "name": config.name,
-            "description": config.description,
+            "name": task.config.name,
+            "description": task.config.description,
             "status": learned.status.value,
             "solver": {"name": name, "reason": reason},
-            "optimizer": experiment.optimizer.name,
+            "optimizer": task.optimizer.name,
             "steps": learned.steps,
             "start": None if learned.start is None else vars(learned.start),
             "final": None if final is None else vars(bounded(final)),
             "parameters": _parameter_entries(parameters, start, learned.theta),
-            "metrics": {split: statistics(stages)},
+            "samples": outcome.samples,
+            "metrics": outcome.metrics,
             "cost": cost.as_dict(),
             "seconds": seconds,
             "library_version": __version__,
-            "warnings": _warnings(experiment, learned, final, stages),
+            "warnings": [*_endings(learned, final), *outcome.warnings],
         }
     )
 
 
-def _final_evaluation(experiment: Experiment, learned: Learned) -> Evaluation | None:
+def _final_evaluation(experiment: LearningTask, learned: Learned) -> Evaluation | None:
     """F at the answer to the final accuracy; None where nothing was evaluated before an interrupt."""
     if learned.start is None:
         return None
@@ -229,10 +243,8 @@ def _parameter_entries(parameters: ParameterVector, start: Tensor, theta: Tensor
     return entries
 
 
-def _warnings(
-    experiment: Experiment, learned: Learned, final: Evaluation | None, stages: dict[str, StageResult]
-) -> list[str]:
-    """Sentences the reader must see."""
+def _endings(learned: Learned, final: Evaluation | None) -> list[str]:
+    """Sentences on how learning ended."""
     found = []
     if learned.status is UpperStatus.NON_FINITE:
         found.append(
@@ -241,6 +253,12 @@ def _warnings(
         )
     if final is not None and final.message:
         found.append(f"Final objective: {final.message}")
+    return found
+
+
+def _warnings(experiment: Experiment, stages: dict[str, StageResult]) -> list[str]:
+    """Sentences on constants and reconstructions."""
+    found = []
     constants = experiment.energy.curvature(experiment.data.train.data)
     if constants.strong_convexity.source is Source.ESTIMATED or constants.smoothness.source is Source.ESTIMATED:
         found.append("Curvature constants were estimated, not declared; bounds that use them are not certified.")

@@ -60,7 +60,7 @@ def _quality_card(run: Digest) -> Markup:
     others = [
         f"{metric(n).label} " + " → ".join(figure(n, f[n].mean) for f in stages.values() if n in f) for n in names[1:]
     ]
-    title = join(hint(shown.label, shown.explanation or shown.label), f" on the {run.split} images")
+    title = join(hint(shown.label, shown.explanation or shown.label), f" on the {run.split} {run.samples}")
     return _card(
         title,
         join(figure(name, learned.mean), tag("small", f" {shown.unit}")),

@@ -15,10 +15,11 @@ from bilearn.upper.optimizer import UpperStatus
 STAGE_TITLES = {"noisy": "Data", "default": "Default", "learned": "Learned"}
 STAGE_MEANINGS = {
     "noisy": "the measurement itself",
-    "default": "reconstruction with the start parameters",
-    "learned": "reconstruction with the learned parameters",
+    "default": "result with the start parameters",
+    "learned": "result with the learned parameters",
 }
 _NUMBER = re.compile(r"\d[\d.]*(e[+-]?\d+)?")
+_OF_IMAGES = ("metrics.json", "images.npz")
 _GOOD_ENDS = (
     UpperStatus.STATIONARY,
     UpperStatus.SMALL_STEP,
@@ -76,6 +77,16 @@ class Digest:
         stages = self.record.summary.metrics.get(self.split, {}) if self.record.summary else {}
         order = [*(s for s in STAGES if s in stages), *(s for s in stages if s not in STAGES)]
         return {stage: stages[stage] for stage in order}
+
+    @property
+    def samples(self) -> str:
+        """What figures are means over: "images" or "samples"."""
+        return self.record.summary.samples if self.record.summary else "images"
+
+    @property
+    def of_images(self) -> bool:
+        """Whether images or signals were reconstructed."""
+        return self.samples == "images"
 
     @property
     def metric_names(self) -> list[str]:
@@ -161,7 +172,9 @@ def _about_the_end(run: Digest, plain: bool) -> list[Finding]:
                 "improve them.",
             )
         )
-    absent = [name for name in run.record.missing if name != "summary.json"]
+    absent = [
+        name for name in run.record.missing if name not in ("summary.json", *(() if run.of_images else _OF_IMAGES))
+    ]
     if absent:
         found.append(Finding("note", "Parts are missing", f"Not in the run directory: {', '.join(absent)}."))
     return found
@@ -262,9 +275,9 @@ def _about_quality(run: Digest, plain: bool) -> list[Finding]:
                 Finding(
                     "note",
                     f"{metric(name).label} is worse than with the default parameters",
-                    f"On the {run.split} images: {figure(name, learned.mean, plain)} learned against "
+                    f"On the {run.split} {run.samples}: {figure(name, learned.mean, plain)} learned against "
                     f"{figure(name, default.mean, plain, unit=True)} default. The loss that was minimized may not favor this "
-                    "figure, or the training images differ from these.",
+                    f"figure, or the training {run.samples} differ from these.",
                 )
             )
     checked = [row for row in run.accepted if "loss" in row.validation]

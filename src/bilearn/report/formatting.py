@@ -33,7 +33,8 @@ _METRICS = {
     "mae": Metric("MAE", "", None, False, "Mean absolute error."),
     "nmse": Metric("NMSE", "", None, False, "Squared error divided by the energy of the truth."),
     "lpips": Metric("LPIPS", "", 3, False, "Learned perceptual distance."),
-    "loss": Metric("Loss", "", None, False, "The upper-level loss of this image."),
+    "loss": Metric("Loss", "", None, False, "The upper-level loss."),
+    "accuracy": Metric("Accuracy", "", 3, True, "Part of the samples whose class is right."),
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from string import Template
 from bilearn.report import sections
 from bilearn.report.cards import cards
 from bilearn.report.digest import Digest, findings, read_digest
+from bilearn.report.filters import filters
 from bilearn.report.formatting import count, duration
 from bilearn.report.markup import Markup, join, section, tag
 from bilearn.run_directory import MODEL, RunDirectory
@@ -23,6 +24,17 @@ _NAVIGATION = (
     ("cost", "Cost"),
     ("setup", "Setup"),
     ("reload", "Use the model"),
+)
+_CLASSIFIER = """from safetensors.torch import load_file
+
+model = load_file({path!r})
+scores = features @ model["coefficients"]   # features (N, f), the last one a column of ones
+model["ridge_weights"]                       # (f,), one for each feature
+"""
+_WITHOUT_IMAGES = tuple(
+    ("splits", "Figures") if identifier == "images" else (identifier, title)
+    for identifier, title in _NAVIGATION
+    if identifier != "pictures"
 )
 
 
@@ -53,7 +65,7 @@ def write_report(run_dir: str | Path) -> Path:
         ValueError: if one of its files is damaged.
     """
     run = read_digest(run_dir)
-    page = document(f"{run.name} · bilearn report", report_body(run), _navigation())
+    page = document(f"{run.name} · bilearn report", report_body(run), _navigation(run))
     return RunDirectory(run_dir).write_bytes("report.html", page.encode())
 
 
@@ -64,11 +76,12 @@ def report_body(run: Digest) -> Markup:
         sections.warnings(run, "problem"),
         cards(run),
         sections.warnings(run, "note"),
-        sections.pictures(run),
+        sections.pictures(run) if run.of_images else None,
         sections.objective(run),
         sections.parameters(run),
+        filters(run),
         sections.accuracy(run),
-        sections.images(run),
+        sections.images(run) if run.of_images else sections.splits(run),
         sections.costs(run),
         sections.setup(run),
         _reload(run),
@@ -94,8 +107,9 @@ def header(run: Digest) -> Markup:
     )
 
 
-def _navigation() -> Markup:
-    links = [tag("a", title, href=f"#{identifier}") for identifier, title in _NAVIGATION]
+def _navigation(run: Digest) -> Markup:
+    shown = _NAVIGATION if run.of_images else _WITHOUT_IMAGES
+    links = [tag("a", title, href=f"#{identifier}") for identifier, title in shown]
     return tag("nav", tag("div", links))
 
 
@@ -104,6 +118,11 @@ def _reload(run: Digest) -> Markup:
     if MODEL in run.record.missing:
         content = tag("p", "No model was saved: the run ended before its weights were written.", class_="empty")
         return section("reload", "Use the model", "", content)
+    if not run.of_images:
+        content = _code("Python", _CLASSIFIER.format(path=str(path / MODEL)))
+        return section(
+            "reload", "Use the model", "Scores are linear in the features, standardized as in training.", content
+        )
     python = (
         "from bilearn.model import load_model\n\n"
         f"model = load_model({str(path)!r})\n"

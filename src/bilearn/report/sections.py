@@ -234,6 +234,22 @@ def images(run: Digest) -> Markup:
     )
 
 
+def splits(run: Digest) -> Markup:
+    """Figures of every part of the samples, before and after."""
+    found = run.record.summary.metrics if run.record.summary else {}
+    if not found:
+        return section("splits", "Figures", "", tag("p", "No figures were written.", class_="empty"))
+    names = list(dict.fromkeys(m for stages in found.values() for figures in stages.values() for m in figures))
+    columns = [(m, s) for m in names for s in STAGES if any(m in stages.get(s, {}) for stages in found.values())]
+    body = [
+        [split, *(figure(m, stages[s][m].mean) if m in stages.get(s, {}) else "" for m, s in columns)]
+        for split, stages in found.items()
+    ]
+    head = ["Samples", *(f"{metric(m).label} {STAGE_TITLES[s].lower()}" for m, s in columns)]
+    explanation = "Learning sees the training samples below and the validation samples above, never the test samples."
+    return section("splits", "Figures", explanation, table(head, body, "figures"))
+
+
 def costs(run: Digest) -> Markup:
     """Cost counts."""
     total = gradient_equivalents(run.cost)

@@ -128,7 +128,7 @@ def _quality(run: Digest) -> Table:
 
     names = run.metric_names
     heads = (f"{metric(n).label} ({metric(n).unit})" if metric(n).unit else metric(n).label for n in names)
-    table = _table(f"{run.split.capitalize()} images", *heads)
+    table = _table(f"{run.split.capitalize()} {run.samples}", *heads)
     for stage, figures in run.stages.items():
         table.add_row(
             Text(_STAGES.get(stage, stage)),

@@ -303,6 +303,18 @@ class HyperCleaning(FiniteSum):
         return Curvature(Constant(self.ridge))
 
 
+def classification_figures(z: Tensor, features: Tensor, labels: Tensor) -> dict[str, float]:
+    """Mean loss ("loss") and part of the samples whose class is right ("accuracy") of a linear classifier.
+
+    Args:
+        z: (f * columns,) as in the problems of this file.
+        features: (N, f).
+        labels: (N,) class numbers.
+    """
+    scores = features @ z.reshape(features.shape[1], -1)
+    return {"loss": float(_losses(scores, labels).mean()), "accuracy": _accuracy(scores, labels)}
+
+
 def _columns(features: Tensor, labels: Tensor, validation_features: Tensor, validation_labels: Tensor) -> int:
     """Columns of z; checks the shapes."""
     for name, rows, classes in (

@@ -1,0 +1,19 @@
+"""The task of a configuration."""
+
+from __future__ import annotations
+
+from bilearn.experiment.classification import build_classification
+from bilearn.experiment.classification_schema import ClassificationConfig
+from bilearn.experiment.load import TaskConfig
+from bilearn.experiment.session import build
+from bilearn.experiment.task import LearningTask
+
+
+def build_task(config: TaskConfig) -> LearningTask:
+    """Everything a configuration of any task needs to run.
+
+    Raises:
+        DataError, ConfigError: one sentence on what does not fit.
+        ModuleNotFoundError: if the task needs a package that is not installed.
+    """
+    return build_classification(config) if isinstance(config, ClassificationConfig) else build(config)
