@@ -346,7 +346,6 @@ ENERGIES: list[EnergyCase] = [
             lambda: LeastSquares(coarse(10, (1, 1, 3, 2), 0.5), learn=True),
             lambda: tv(alpha=coarse(9, (1, 1, 2, 2), 0.05, "patches")),
         ),
-        grid=True,
     ),
     EnergyCase(
         "kl_background-tv",
