@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import accumulate, pairwise
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -269,7 +270,12 @@ class Shards:
         processes: who computes them.
 
     Raises:
-        ValueError: if there are fewer samples than shards, or the number of shards is no multiple of the processes'.
+        ValueError: if the number of shards is no multiple of the processes'.
+
+    Attributes:
+        count: number of shards.
+        kept: for every process the first of its samples, and the one after its last.
+        own: that of this process.
     """
 
     def __init__(self, samples: int, shards: int | None, processes: Processes) -> None:
@@ -278,25 +284,20 @@ class Shards:
             raise ValueError(
                 f"shards: found {count} for {processes.count} processes, expected a positive multiple of that number"
             )
-        if samples < count:
-            raise ValueError(
-                f"shards: found {count} for {samples} samples, expected at most as many shards as samples; "
-                "start fewer processes or use more samples"
-            )
-        self._edges = [part[0] for part in torch.arange(samples).tensor_split(count)] if count > 1 else []
-        self._bounds = torch.stack(self._edges)[1:] if count > 1 else torch.empty(0, dtype=torch.int64)
         each = count // processes.count
         self.count, self._hosted = count, range(processes.rank * each, (processes.rank + 1) * each)
-        ends = [*(int(edge) for edge in self._edges[1:]), samples]
-        firsts = [0, *ends[:-1]]
-        self.kept = [(firsts[each * r], ends[each * (r + 1) - 1]) for r in range(processes.count)]
+        sizes = [samples // count + (shard < samples % count) for shard in range(count)]
+        ends = list(accumulate(sizes))
+        self._ends = torch.tensor(ends[:-1], dtype=torch.int64)
+        edges = [0, *ends[each - 1 :: each]]
+        self.kept = list(pairwise(edges))
         self.own = self.kept[processes.rank]
 
     def positions(self, index: Tensor) -> list[Tensor]:
         """For every shard, where its samples stand among ``index`` (M,)."""
         if self.count == 1:
             return [torch.arange(index.numel(), device=index.device)]
-        owner = torch.bucketize(index, self._bounds.to(index.device), right=True)
+        owner = torch.bucketize(index, self._ends.to(index.device), right=True)
         return [(owner == shard).nonzero().flatten() for shard in range(self.count)]
 
     def hosted(self, parts: Sequence[T]) -> Sequence[T]:

@@ -46,6 +46,10 @@ def learn(
 
     Ctrl-C ends the run in order: model and report of what was learned so far are written, and 'bilearn resume'
     continues it.
+
+    Several processes share the images where torchrun starts them:
+
+      torchrun --nproc-per-node 2 -m bilearn learn denoise-photos
     """
     from bilearn.experiment.load import load_config
 
@@ -54,8 +58,10 @@ def learn(
     config = load_config(target, overrides)
 
     from bilearn.cli.session import new_directory, run_and_report
+    from bilearn.distributed import launched
     from bilearn.experiment.session import build
 
-    experiment = build(config)
-    directory = new_directory(output or config.run.output, config.name, overwrite)
-    run_and_report(experiment, directory, quiet=quiet)
+    with launched(config.run.device, config.run.timeout) as processes:
+        experiment = build(config, processes)
+        directory = processes.share(lambda: new_directory(output or config.run.output, config.name, overwrite))
+        run_and_report(experiment, directory, quiet=quiet)
