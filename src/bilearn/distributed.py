@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from torch import Tensor
 T = TypeVar("T")
 
 _PROBLEM = "processes"
+# a launcher and a terminal may both send the signal for one Ctrl-C
+_SAME_REQUEST_SECONDS = 10.0
 
 
 class ProcessError(RuntimeError):
@@ -108,7 +112,7 @@ class TorchProcesses(Processes):
 
         self._dist = dist
         self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
-        self._timeout, self._asked = timeout, False
+        self._timeout, self._asked, self._obeyed = timeout, False, -math.inf
         # headers, texts and records stay on the host
         self._control: Any = (
             None if device.type == "cpu" else dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
@@ -132,7 +136,7 @@ class TorchProcesses(Processes):
                 f"{_PROBLEM}: found a failure in process {failed[0]} of {self.count}; its message says why"
             )
         if bool(heads[:, 2].any()):
-            self._asked = False
+            self._asked, self._obeyed = False, time.monotonic()
             raise KeyboardInterrupt
         if bool((heads[:, 0] != heads[0, 0]).any()):
             raise ProcessError(
@@ -177,7 +181,8 @@ class TorchProcesses(Processes):
 
     def ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         """Signal handler: all processes end together at the next exchange."""
-        self._asked = True
+        if time.monotonic() - self._obeyed > _SAME_REQUEST_SECONDS:
+            self._asked = True
 
     def _all(self, rows: Tensor, host: bool = False) -> Tensor:
         """(count * k, L) rows of all processes."""
