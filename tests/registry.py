@@ -33,6 +33,7 @@ from bilearn.lower.broyden import Broyden
 from bilearn.lower.closed_form import ClosedForm
 from bilearn.lower.gradient_descent import GradientDescent
 from bilearn.lower.lbfgs import LBFGS
+from bilearn.lower.mixed_precision import MixedPrecision
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
@@ -455,6 +456,7 @@ SOLVERS: list[LowerSolver] = [
     ClosedForm(),
     Anderson(),
     Broyden(),
+    MixedPrecision(NewtonCG()),
 ]
 
 

@@ -16,6 +16,10 @@ class SolverConfig(Section):
         "auto", "newton-cg", "nesterov", "accelerated-descent", "lbfgs", "gradient-descent", "closed-form"
     ] = "auto"
     max_steps: PositiveInt | None = Field(default=None, description="step limit; the method's own if absent")
+    precision: Literal["double", "mixed"] = Field(
+        default="double",
+        description="'mixed': solve in float32 as far as that leads, certify and finish in float64 (needs run.dtype = 'float64')",
+    )
 
 
 class HypergradientConfig(Section):
