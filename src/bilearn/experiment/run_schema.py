@@ -18,7 +18,7 @@ class SolverConfig(Section):
     max_steps: PositiveInt | None = Field(default=None, description="step limit; the method's own if absent")
     precision: Literal["double", "mixed"] = Field(
         default="double",
-        description="'mixed': solve in float32 as far as that leads, certify and finish in float64 (needs run.dtype = 'float64')",
+        description="'mixed': solve in float32 as far as that leads, certify and finish in float64 (run.dtype = 'float64')",
     )
 
 
