@@ -34,6 +34,7 @@ from bilearn.lower.broyden import Broyden
 from bilearn.lower.closed_form import ClosedForm
 from bilearn.lower.gradient_descent import GradientDescent
 from bilearn.lower.lbfgs import LBFGS
+from bilearn.lower.mixed_precision import MixedPrecision
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
@@ -586,6 +587,7 @@ SOLVERS: list[LowerSolver] = [
     ClosedForm(),
     Anderson(),
     Broyden(),
+    MixedPrecision(NewtonCG()),
 ]
 
 

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("losses", "penalties"),
     ("certified_loss", "hypergradient"),
     ("evaluation",),
-    ("warm_starts", "_tally"),
+    ("distributed", "warm_starts", "_rate", "_tally", "_total"),
     ("reduced_objective",),
     ("upper",),
     ("stochastic",),
@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("experiments", "sampling_study"),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -2,62 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._rate import Rate
 from bilearn.certified_loss import CertifiedLoss
-from bilearn.evaluation import Evaluation
-from bilearn.hypergradient import Hypergradient, missed_accuracy
+from bilearn.hypergradient import Hypergradient
 from bilearn.losses import UpperLoss
-from bilearn.penalties import PenaltyTerms
 from bilearn.solution import Cost
 
 
 @dataclass
 class Tally:
-    """Sums over the chunks of one evaluation.
+    """Sums over the chunks of one shard of samples.
 
     Attributes:
-        theta: (P,) coordinates.
         loss: upper-level loss.
-        penalty: the penalty at theta.
-        scale: factor of the sum of the losses.
-        samples: number of samples in the sum.
-        begin: ``time.perf_counter()`` at the start.
+        samples: number of samples in the shard.
+        rates: what gradients so far say about lower-level tolerances, by kind; updated with every chunk.
         cost: work so far.
     """
 
-    theta: Tensor
     loss: UpperLoss
-    penalty: PenaltyTerms
-    scale: float
     samples: int
-    begin: float
+    rates: dict[str, Rate]
     cost: Cost = field(default_factory=Cost)
 
     def __post_init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
         self.losses: list[Tensor] = []
-        self.lower, self.upper, self.used, self.done = 0.0, 0.0, 0.0, 0
         self.residuals: list[Tensor] = []
         self.errors: list[Tensor] = []
+        self.lower, self.upper, self.used, self.done = 0.0, 0.0, 0.0, 0
         self.gradient: Tensor | None = None
         self.gradient_bound, self.chunk_norms = 0.0, 0.0
         self.gram: Tensor | None = None
         self.certified = True
         self.messages: list[str] = []
-
-    def again(self) -> Tally:
-        """The same evaluation before its first chunk; work done so far stays counted."""
-        self._clear()
-        return self
 
     def share(self, goal: float, count: int) -> float:
         """Part of ``goal`` for the next ``count`` samples: what is left, divided by the samples that are left."""
@@ -103,44 +86,45 @@ class Tally:
         if message and message not in self.messages:
             self.messages.append(message)
 
-    def total_norm(self) -> float:
-        """2-norm of the gradient of F."""
-        gradient = self._total()
-        return 0.0 if gradient is None else float(torch.linalg.vector_norm(gradient))
+    def packed(self, kind: str, parameters: int, square: bool, columns: int) -> Tensor:
+        """(L,) everything but the messages, in float64 on the CPU; read by :class:`bilearn._total.Total`.
 
-    def _total(self) -> Tensor | None:
-        if self.gradient is None or self.penalty.gradient is None:
-            return None
-        return self.scale * self.gradient + self.penalty.gradient
+        Args:
+            kind: of the rate that is sent along.
+            parameters: P.
+            square: whether room is left for a (P, P) matrix.
+            columns: room for figures of so many samples.
+        """
+        rate = self.rates.get(kind)
+        numbers = [
+            self.lower,
+            self.upper,
+            self.gradient_bound,
+            self.chunk_norms,
+            float(not self.certified),
+            float(bool(self.losses) and self.losses[0].dtype == torch.float32),
+            float(bool(self.residuals)),
+            float(self.gradient is not None),
+            float(square and self.gram is not None),
+            float(bool(self.messages)),
+            *((0.0, 0.0, 0.0, 0.0) if rate is None or not self.done else (1.0, rate.rate, rate.norm, rate.reached)),
+            *(float(n) for n in self.cost.as_dict().values()),
+        ]
+        zeros = torch.zeros(parameters, dtype=torch.float64)
+        pieces = [torch.tensor(numbers, dtype=torch.float64), zeros if self.gradient is None else _host(self.gradient)]
+        if square:
+            pieces.append(torch.zeros(parameters**2, dtype=torch.float64) if self.gram is None else _host(self.gram))
+        for figures in (self.losses, self.errors, self.residuals):
+            row = torch.zeros(columns, dtype=torch.float64)
+            if figures:
+                row[: self.samples] = _host(torch.cat(figures))
+            pieces.append(row)
+        return torch.cat(pieces)
 
-    def evaluation(self, accuracy: float | None) -> Evaluation:
-        """The finished record."""
-        scale = self.scale
-        losses, errors = torch.cat(self.losses), torch.cat(self.errors)
-        value = scale * float(losses.double().sum()) + self.penalty.value
-        lower, upper = scale * self.lower + self.penalty.value, scale * self.upper + self.penalty.value
-        slack = 8 * torch.finfo(torch.float64).eps * (abs(value) + abs(self.penalty.value))
-        gram = None if self.gram is None or self.penalty.hessian is None else scale * self.gram + self.penalty.hessian
-        finite = math.isfinite(value)
-        gradient_bound = math.inf if self.gradient is None else scale * self.gradient_bound
-        if self.gradient is not None and accuracy is not None and not gradient_bound <= accuracy:
-            self.messages.insert(0, missed_accuracy(accuracy, gradient_bound))
-        return Evaluation(
-            theta=self.theta.detach().clone(),
-            value=value,
-            lower=lower - slack if finite and not math.isnan(lower) else -math.inf,
-            upper=upper + slack if finite and not math.isnan(upper) else math.inf,
-            losses=losses,
-            penalty=self.penalty.value,
-            gradient=self._total(),
-            gradient_bound=gradient_bound,
-            jacobian_gram=gram,
-            residuals=torch.cat(self.residuals) if self.residuals else None,
-            residual_bounds=errors if self.residuals else None,
-            certified=self.certified and math.isfinite(upper),
-            accuracy=accuracy,
-            lower_error=float(errors.max()),
-            message="; ".join(self.messages),
-            cost=replace(self.cost),
-            seconds=time.perf_counter() - self.begin,
-        )
+
+NUMBERS = 14 + len(Cost().as_dict())
+"""Entries of a packed tally before the gradient."""
+
+
+def _host(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", torch.float64).reshape(-1)

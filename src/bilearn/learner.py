@@ -48,6 +48,8 @@ class Learner:
     Every evaluation is recorded with its interval (``history.jsonl``, ``history.csv``), every ``checkpoint_every`` steps
     the state of the method, the warm starts and the work counts are saved, and a resumed run continues bit for bit.
     Ctrl-C ends the run in order: :meth:`run` returns what was learned so far with status INTERRUPTED.
+    Where several processes share the objective, all run the learner with the same arguments and take the same steps; the
+    first one alone writes records and checkpoints, which any number of processes can resume.
 
     Args:
         objective: the training objective; its ``observer`` is used by the learner while it runs.
@@ -90,9 +92,11 @@ class Learner:
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: found {value}, expected a positive number")
         self.objective, self.optimizer, self.validation = objective, optimizer, validation
-        self.directory, self.max_steps, self.seconds = directory, max_steps, seconds
+        self.processes, self._recorded = objective.processes, directory is not None
+        self.directory = directory if self.processes.first else None
+        self.max_steps, self.seconds = max_steps, seconds
         self.patience, self.checkpoint_every, self.max_gradients = patience, checkpoint_every, max_gradients
-        records = [CSVHistory(directory.path / "history.csv")] if directory is not None else []
+        records = [CSVHistory(self.directory.path / "history.csv")] if self.directory is not None else []
         self.callbacks: list[Callback] = [*records, *callbacks]
         self._pending: list[tuple[Tensor, dict[str, Any]]] = []
         self._rows = 0
@@ -173,12 +177,14 @@ class Learner:
         for callback in self.callbacks:
             callback.step(progress)
         ended = state.status is not UpperStatus.RUNNING or state.iteration >= self.max_steps
-        if self.directory is not None and (ended or state.iteration % self.checkpoint_every == 0):
-            save_checkpoint(self.directory.checkpoint_path, self._tree(state))
+        if self._recorded and (ended or state.iteration % self.checkpoint_every == 0):
+            tree = self._tree(state)
+            if self.directory is not None:
+                save_checkpoint(self.directory.checkpoint_path, tree)
         best = self._best_validation
         if best is not None and self.patience is not None and state.iteration - best[2] >= self.patience:
             return UpperStatus.EARLY_STOP
-        if self.seconds is not None and self._elapsed() >= self.seconds:
+        if self.seconds is not None and self.processes.agree(self._elapsed() >= self.seconds):
             return UpperStatus.BUDGET
         return None
 
@@ -211,7 +217,7 @@ class Learner:
     def _tree(self, state: UpperState) -> dict[str, Any]:
         return {
             "optimizer": self.optimizer.name,
-            "state": state_to_tree(state),
+            "state": self.objective.whole_tree(state_to_tree(state)),
             "objective": self.objective.state_tree(),
             "validation": None if self.validation is None else self.validation.state_tree(),
             "start": None if self._start is None else asdict(self._start),
@@ -222,9 +228,9 @@ class Learner:
 
     def _restore(self) -> tuple[UpperState, list[dict[str, Any]]]:
         """State of the last checkpoint and the history up to it; later rows are dropped, they will be written again."""
-        if self.directory is None:
+        if not self._recorded:
             raise ValueError("resume: this learner has no run directory; pass directory=...")
-        tree = load_checkpoint(self.directory.checkpoint_path)
+        tree = self.processes.share(self._load)
         if tree["optimizer"] != self.optimizer.name:
             raise CheckpointError(
                 f"resume: the checkpoint was written by {tree['optimizer']}, found {self.optimizer.name}; "
@@ -237,4 +243,8 @@ class Learner:
         self._best_validation, self._rows, self._before = tree["best_validation"], tree["rows"], tree["seconds"]
         state: UpperState = state_from_tree(self.optimizer, tree["state"])
         self._state = state
-        return state, self.directory.truncate_history(self._rows)
+        return state, [] if self.directory is None else self.directory.truncate_history(self._rows)
+
+    def _load(self) -> dict[str, Any]:
+        assert self.directory is not None
+        return load_checkpoint(self.directory.checkpoint_path)

@@ -12,11 +12,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from bilearn._rate import DEFAULT_RELATIVE, Rate
 from bilearn._tally import Tally
+from bilearn._total import Frame, Total
 from bilearn.certified_loss import certified_loss
+from bilearn.distributed import Processes, Shards
 from bilearn.energy import Energy
 from bilearn.evaluation import Evaluation
-from bilearn.hypergradient import Hypergradient, HypergradientEstimator, ImplicitHypergradient, TangentHypergradient
+from bilearn.hypergradient import HypergradientEstimator, ImplicitHypergradient, TangentHypergradient
 from bilearn.hypergradient.tangent import check_few
 from bilearn.losses import SquaredError, UpperLoss, as_loss
 from bilearn.lower.capped import Capped
@@ -25,11 +28,10 @@ from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
 from bilearn.penalties import Penalty, PenaltyTerms
 from bilearn.solution import Cost
-from bilearn.warm_starts import WarmStarts, predict
+from bilearn.warm_starts import WarmStarts, predict, whole
 
 _CHUNK_BYTES_THREAD = 1_500_000
 _CHUNK_BYTES_ACCELERATOR = 64_000_000
-_DEFAULT_RELATIVE = 1e-3
 _RELATIVE_FLOOR = 1e-6
 
 
@@ -57,6 +59,10 @@ class ReducedObjective:
         observer: called with every evaluation, those of subsets included (``Evaluation.minibatch`` tells).
         max_gradients: lower-level gradients after which every solve gets one step more only, and its bound says what that
             proves; the solve under way is cut off there. None sets no limit but the solver's own.
+        processes: who shares the samples; this process alone if None. Every process makes the objective of all samples,
+            computes those of its shards and gets the same answers (:mod:`bilearn.distributed`).
+        shards: parts of the samples, each with a share of the accuracy of its own; one for each process if None. The same
+            number gives the same answers on any number of processes.
 
     Attributes:
         parameters: theta as a flat vector with its box.
@@ -80,6 +86,8 @@ class ReducedObjective:
         batch_size: int | None = None,
         observer: Callable[[Evaluation], None] | None = None,
         max_gradients: int | None = None,
+        processes: Processes | None = None,
+        shards: int | None = None,
     ) -> None:
         if y.ndim == 0 or y.shape[0] == 0 or y.shape[:1] != target.shape[:1]:
             raise ValueError(
@@ -100,11 +108,13 @@ class ReducedObjective:
         self.tangents = TangentHypergradient() if tangents is None else tangents
         self.batch_size = _chunk_size(energy, y) if batch_size is None else batch_size
         self.observer, self.max_gradients = observer, max_gradients
+        self.processes = Processes() if processes is None else processes
+        self._shards = Shards(y.shape[0], shards, self.processes)
         self.parameters = ParameterVector(energy)
         self.cost = Cost()
         self._made = _Count()
-        self._warm = WarmStarts(y.shape[0])
-        self._rates: dict[str, _Rate] = {}
+        self._warm = WarmStarts(y.shape[0], self._shards.own)
+        self._rates: dict[str, Rate] = {}
         self._index = torch.arange(y.shape[0], device=y.device)
         self._weight = 1.0
 
@@ -114,14 +124,22 @@ class ReducedObjective:
         return self._made.number
 
     @property
+    def shards(self) -> int:
+        """Number of parts the samples are divided into."""
+        return self._shards.count
+
+    @property
     def samples(self) -> int:
         """Number of samples in the sum or mean."""
         return self._index.numel()
 
     @property
     def reconstructions(self) -> Tensor | None:
-        """(N, ...) the latest reconstruction of every sample, or None before the first evaluation."""
-        return self._warm.get("x", self._index)
+        """(N, ...) the latest reconstruction of every sample, or None before the first evaluation.
+
+        Several processes must all ask for it.
+        """
+        return self._assembled("reconstructions", lambda index: self._warm.get("x", index))
 
     def subset(self, index: Tensor, unbiased: bool = False) -> ReducedObjective:
         """The objective of some samples only (a minibatch); warm starts, learned tolerances and work count are shared.
@@ -147,22 +165,30 @@ class ReducedObjective:
         self._rates.clear()
 
     def state_tree(self) -> dict[str, Any]:
-        """Warm starts, learned tolerances and work counts, for a checkpoint; tensors are not copied."""
+        """Warm starts, learned tolerances and work counts, for a checkpoint; tensors are not copied.
+
+        Asked for by all processes; the first one gets the tree of all samples, which any number of processes can load.
+        """
         return {
-            "warm": self._warm.tree(),
+            "warm": WarmStarts.joined(self.processes.gather(self._warm.tree())),
             "rates": {kind: (rate.rate, rate.norm, rate.reached) for kind, rate in self._rates.items()},
             "cost": self.cost.as_dict(),
             "evaluations": self._made.number,
         }
 
+    def whole_tree(self, tree: Any) -> Any:
+        """A tree with :meth:`snapshot` in it, for a checkpoint: in the first process each has the rows of all processes."""
+        trees = self.processes.gather(tree)
+        return trees[0] if len(trees) == 1 else whole(trees, self._shards.kept)
+
     def load_state_tree(self, tree: dict[str, Any]) -> None:
-        """Continue as the objective that gave ``tree`` would, bit for bit.
+        """Continue as the objective that gave ``tree`` would, bit for bit where the number of shards is the same.
 
         Raises:
             ValueError: if it belongs to another number of samples.
         """
         self._warm.restore(tree["warm"], self.y.device)
-        self._rates = {kind: _Rate(*numbers) for kind, numbers in tree["rates"].items()}
+        self._rates = {kind: Rate(*numbers) for kind, numbers in tree["rates"].items()}
         self.cost = Cost(**tree["cost"])
         self._made = _Count(tree["evaluations"])
 
@@ -184,11 +210,12 @@ class ReducedObjective:
         Their squared norms add up to F - penalty up to a factor; None where the loss is not a function of residuals, or
         the snapshot lacks a reconstruction.
         """
-        x = self._warm.rows(snapshot, "x", self._index)
-        target = self.target[self._index]
-        if x is None or self.loss.residual(x[:1], target[:1]) is None:
+        if self.loss.residual(self.target[:1], self.target[:1]) is None:
             return None
-        vectors = x - target
+        x = self._assembled("residual vectors", lambda index: self._warm.rows(snapshot, "x", index))
+        if x is None:
+            return None
+        vectors = x - self.target[self._index]
         return (torch.view_as_real(vectors) if vectors.is_complex() else vectors).reshape(self.samples, -1)
 
     def penalty_terms(self, theta: Tensor) -> PenaltyTerms:
@@ -245,49 +272,43 @@ class ReducedObjective:
     def _scale(self) -> float:
         return 1.0 / self.samples if self.reduction == "mean" else self._weight
 
-    def _chunks(self) -> Iterator[Tensor]:
-        count = math.ceil(self.samples / self.batch_size)
-        yield from self._index.tensor_split(count)
+    def _chunks(self, index: Tensor) -> Iterator[Tensor]:
+        if index.numel():
+            yield from index.tensor_split(math.ceil(index.numel() / self.batch_size))
 
-    def _open(self, theta: Tensor, order: Literal[0, 1, 2]) -> Tally:
+    def _open(self, theta: Tensor, order: Literal[0, 1, 2]) -> Frame:
         begin = time.perf_counter()
         self.parameters.set(theta)
         penalty = PenaltyTerms.of(self.penalty, self.energy, self.y[self._index], self.parameters, order)
-        return Tally(theta.detach().clone(), self.loss, penalty, self._scale, self.samples, begin)
+        return Frame(theta.detach().clone(), penalty, self._scale, begin)
 
     def _value(self, theta: Tensor, accuracy: float | None, distance: float | None) -> Evaluation:
-        tally = self._open(theta, 0)
-        for index in self._chunks():
-            share = None if accuracy is None else tally.share(accuracy / self._scale, index.numel())
+        frame = self._open(theta, 0)
+
+        def add(index: Tensor, tally: Tally, goal: float | None) -> None:
             part = certified_loss(
                 self.energy,
                 self.loss,
                 self.y[index],
                 self.target[index],
-                self._solver(index, tally),
-                self._start(index, tally),
-                share,
+                self._solver(index, tally, frame),
+                self._start(index, tally, frame.theta),
+                None if goal is None else tally.share(goal, index.numel()),
                 distance,
             )
-            self._keep(index, part.solution.x, theta)
+            self._keep(index, part.solution.x, frame.theta)
             tally.add_value(part, self.target[index])
-        return self._record(tally.evaluation(accuracy if distance is None else distance))
+
+        total = self._pass("value", frame, add, None if accuracy is None else accuracy / self._scale)
+        return self._record(total.evaluation(frame, accuracy if distance is None else distance))
 
     def _differentiate(
         self, estimator: HypergradientEstimator, kind: str, theta: Tensor, accuracy: float | None
     ) -> Evaluation:
         """One pass over the chunks at the requested accuracy; without one, a second pass if the first was too coarse."""
-        goal = None if accuracy is None else accuracy / self._scale
-        tally = self._pass(estimator, kind, self._open(theta, 2 if kind == "tangent" else 1), goal)
-        if accuracy is None and math.isfinite(tally.gradient_bound):
-            goal = max(_DEFAULT_RELATIVE * tally.total_norm(), _RELATIVE_FLOOR * tally.chunk_norms * self._scale)
-            divided = self.samples > self.batch_size or self.penalty is not None
-            if divided and self._scale * tally.gradient_bound > 1.01 * goal:
-                tally = self._pass(estimator, kind, tally.again(), goal / self._scale)
-        return self._record(tally.evaluation(accuracy))
+        frame = self._open(theta, 2 if kind == "tangent" else 1)
 
-    def _pass(self, estimator: HypergradientEstimator, kind: str, tally: Tally, goal: float | None) -> Tally:
-        for index in self._chunks():
+        def add(index: Tensor, tally: Tally, goal: float | None) -> None:
             share = None if goal is None else tally.share(goal, index.numel())
             result = estimator.estimate(
                 self.energy,
@@ -295,33 +316,73 @@ class ReducedObjective:
                 self.y[index],
                 self.target[index],
                 self.parameters,
-                self._solver(index, tally),
-                self._start(index, tally),
+                self._solver(index, tally, frame),
+                self._start(index, tally, frame.theta),
                 self._warm.get(kind, index),
                 share,
-                self._rates[kind].tolerance(share, index.numel()) if kind in self._rates else None,
+                tally.rates[kind].tolerance(share, index.numel()) if kind in tally.rates else None,
             )
-            self._keep(index, result.lower.x, tally.theta)
+            self._keep(index, result.lower.x, frame.theta)
             if result.adjoint is not None:
                 self._warm.put(kind, index, result.adjoint.x, result.adjoint.x.ndim - result.lower.x.ndim)
-            self._rates[kind] = _Rate.of(result, index.numel())
+            tally.rates[kind] = Rate.of(result, index.numel())
             tally.add_gradient(result, self.target[index])
-        return tally
 
-    def _solver(self, index: Tensor, tally: Tally) -> LowerSolver | None:
+        total = self._pass(kind, frame, add, None if accuracy is None else accuracy / self._scale)
+        if accuracy is None and math.isfinite(total.gradient_bound):
+            goal = max(DEFAULT_RELATIVE * total.norm(frame), _RELATIVE_FLOOR * total.chunk_norms * self._scale)
+            divided = self.samples > self.batch_size or self.shards > 1 or self.penalty is not None
+            if divided and self._scale * total.gradient_bound > 1.01 * goal:
+                total = self._pass(kind, frame, add, goal / self._scale)
+        return self._record(total.evaluation(frame, accuracy))
+
+    def _pass(
+        self, kind: str, frame: Frame, add: Callable[[Tensor, Tally, float | None], None], goal: float | None
+    ) -> Total:
+        """Every chunk of this process's shards once; the sum over the shards of all processes.
+
+        A shard may err by its part of ``goal``, whatever the others do.
+        """
+        positions = self._shards.positions(self._index)
+        columns = max(where.numel() for where in positions)
+        square = kind == "tangent"
+        said: list[str] = []
+
+        def work() -> Tensor:
+            rows = []
+            for where in self._shards.hosted(positions):
+                index = self._index[where]
+                tally = Tally(self.loss, index.numel(), dict(self._rates))
+                for chunk in self._chunks(index):
+                    self.processes.pause()
+                    add(chunk, tally, None if goal is None else goal * (index.numel() / self.samples))
+                said.extend(tally.messages)
+                rows.append(tally.packed(kind, len(self.parameters), square, columns))
+            return torch.stack(rows)
+
+        rows = self.processes.exchange((kind, frame.theta, goal, self._index), work)
+        messages = self.processes.texts(said) if Total.speaks(rows) else []
+        total = Total(rows, positions, frame.theta, self.y.device, square, messages)
+        if total.rate is not None:
+            self._rates[kind] = total.rate
+        frame.cost.add(total.cost)
+        return total
+
+    def _solver(self, index: Tensor, tally: Tally, frame: Frame) -> LowerSolver | None:
         """The lower-level method, with the steps that ``max_gradients`` leaves to the samples ``index``."""
         if self.max_gradients is None:
             return self.solver
-        left = (self.max_gradients - self.cost.gradients - tally.cost.gradients) // index.numel()
-        return Capped(default_solver(self.energy, self.y[index]) if self.solver is None else self.solver, max(1, left))
+        left = (self.max_gradients - self.cost.gradients - frame.cost.gradients) * tally.samples // self.samples
+        steps = (left - tally.cost.gradients) // index.numel()
+        return Capped(default_solver(self.energy, self.y[index]) if self.solver is None else self.solver, max(1, steps))
 
-    def _start(self, index: Tensor, tally: Tally) -> Tensor | None:
+    def _start(self, index: Tensor, tally: Tally, theta: Tensor) -> Tensor | None:
         """Start of the lower-level solves: the last reconstructions, moved along their tangents where that helps."""
         x, before = self._warm.get("x", index), self._warm.get("theta", index)
         tangents = self._warm.get("tangent", index)
         if x is None or before is None or tangents is None:
             return x
-        steps = tally.theta.to(before) - before
+        steps = theta.to(before) - before
         if not bool(steps.any()):
             return x
         tally.cost.gradients += 2 * index.numel()
@@ -330,6 +391,20 @@ class ReducedObjective:
     def _keep(self, index: Tensor, x: Tensor, theta: Tensor) -> None:
         self._warm.put("x", index, x)
         self._warm.put("theta", index, theta.detach().to(x.device).expand(index.numel(), -1))
+
+    def _assembled(self, name: str, rows_of: Callable[[Tensor], Tensor | None]) -> Tensor | None:
+        """(M, ...) rows of all samples, each found by the process that keeps it; None unless all are there."""
+        if self.processes.count == 1:
+            return rows_of(self._index)
+        positions = self._shards.positions(self._index)
+        own = torch.cat(list(self._shards.hosted(positions)))
+        mine = rows_of(self._index[own]) if own.numel() else None
+        parts = self.processes.everyone((name,), (own.cpu(), mine))
+        found = [(where, rows.to(self.y.device)) for where, rows in parts if rows is not None]
+        if sum(where.numel() for where, _ in found) < self.samples:
+            return None
+        order = torch.cat([where for where, _ in found]).argsort().to(self.y.device)
+        return torch.cat([rows for _, rows in found])[order]
 
     def _record(self, evaluation: Evaluation) -> Evaluation:
         self._made.number += 1
@@ -354,27 +429,3 @@ class _Count:
     """A number that an objective and its subsets share."""
 
     number: int = 0
-
-
-@dataclass(frozen=True)
-class _Rate:
-    """What the last gradient said about the distance its accuracy needs: bound's lower part = rate * distance, per sample."""
-
-    rate: float
-    norm: float
-    reached: float
-
-    @classmethod
-    def of(cls, result: Hypergradient, count: int) -> _Rate:
-        reached = float(result.lower.error.max())
-        if not math.isfinite(reached):
-            measured = result.lower.gradient_norm + result.lower.rounding
-            return cls(math.inf, 0.0, float(measured.max()))
-        rate = result.bound.lower / (reached * count) if reached > 0 else math.inf
-        return cls(rate, float(torch.linalg.vector_norm(result.gradient)) / count, reached)
-
-    def tolerance(self, goal: float | None, count: int) -> float | None:
-        """Distance to ask for first when ``count`` samples may err by ``goal`` together."""
-        each = _DEFAULT_RELATIVE * self.norm if goal is None else goal / count
-        wanted = 0.4 * each / self.rate if math.isfinite(self.rate) and self.rate > 0 else self.reached
-        return wanted if wanted > 0 and math.isfinite(wanted) else None

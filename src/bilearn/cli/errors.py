@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -51,5 +52,7 @@ def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _explain(error: BaseException) -> None:
+    rank = os.environ.get("RANK", "0")
+    who = "bilearn" if rank == "0" else f"bilearn (process {rank})"
     for line in str(error).splitlines() or [type(error).__name__]:
-        typer.echo(f"bilearn: {line}", err=True)
+        typer.echo(f"{who}: {line}", err=True)

@@ -48,6 +48,10 @@ def learn(
 
     Ctrl-C ends the run in order: model and report of what was learned so far are written, and 'bilearn resume'
     continues it.
+
+    Several processes share the images where torchrun starts them:
+
+      torchrun --nproc-per-node 2 -m bilearn learn denoise-photos
     """
     from bilearn.experiment.load import load_task
 
@@ -56,8 +60,10 @@ def learn(
     config = load_task(target, overrides)
 
     from bilearn.cli.session import new_directory, run_and_report
+    from bilearn.distributed import launched
     from bilearn.experiment.build_task import build_task
 
-    task = build_task(config)
-    directory = new_directory(output or config.run.output, config.name, overwrite)
-    run_and_report(task, directory, quiet=quiet)
+    with launched(config.run.device, config.run.timeout) as processes:
+        task = build_task(config, processes)
+        directory = processes.share(lambda: new_directory(output or config.run.output, config.name, overwrite))
+        run_and_report(task, directory, quiet=quiet)

@@ -25,8 +25,11 @@ def resume(
       bilearn resume runs/my-001                    after Ctrl-C or a crash
 
       bilearn resume runs/my-001 --max-steps 100    after the step limit
+
+      torchrun --nproc-per-node 2 -m bilearn resume runs/my-001    with two processes, whatever their number before
     """
     from bilearn.cli.session import run_and_report
+    from bilearn.distributed import launched
     from bilearn.experiment.build_task import build_task
     from bilearn.experiment.load import parse_task
     from bilearn.run_directory import CONFIG, RunDirectory
@@ -38,4 +41,5 @@ def resume(
     limits = {"run.max_steps": max_steps, "run.seconds": seconds}
     overrides = [f"{key}={value}" for key, value in limits.items() if value is not None]
     config = parse_task(source.read_text(encoding="utf-8"), str(source), run.name, overrides=overrides)
-    run_and_report(build_task(config), directory, resume=True, quiet=quiet)
+    with launched(config.run.device, config.run.timeout) as processes:
+        run_and_report(build_task(config, processes), directory, resume=True, quiet=quiet)

@@ -36,15 +36,25 @@ def new_directory(output: str | Path | None, name: str, overwrite: bool) -> RunD
 
 
 def run_and_report(task: LearningTask, directory: RunDirectory, resume: bool = False, quiet: bool = False) -> None:
-    """Learn, write the report, print the summary; exit with 1 if learning failed and with 130 after Ctrl-C."""
-    console = Console()
-    display = [] if quiet else [ProgressDisplay(Console(stderr=True))]
+    """Learn, write the report, print the summary; exit with 1 if learning failed and with 130 after Ctrl-C.
+
+    Of several processes the first one writes and prints; all end with the same code.
+    """
+    processes = task.objective.processes
+    display = [] if quiet or not processes.first else [ProgressDisplay(Console(stderr=True))]
     learned = learn(task, directory, display, resume)
-    write_report(directory.path)
-    print_summary(directory.path, console)
+    note, code = "", 0
     if learned.status is UpperStatus.INTERRUPTED:
-        typer.echo(f"bilearn: interrupted; continue with: bilearn resume {directory.path}", err=True)
-        raise typer.Exit(INTERRUPTED)
+        note, code = f"interrupted; continue with: bilearn resume {directory.path}", INTERRUPTED
     if learned.status is UpperStatus.NON_FINITE:
-        typer.echo(f"bilearn: {learned.status.value}; the best finite point is saved in {directory.path}", err=True)
-        raise typer.Exit(FAILED)
+        note, code = f"{learned.status.value}; the best finite point is saved in {directory.path}", FAILED
+    processes.share(lambda: _tell(directory, note))
+    if code:
+        raise typer.Exit(code)
+
+
+def _tell(directory: RunDirectory, note: str) -> None:
+    write_report(directory.path)
+    print_summary(directory.path, Console())
+    if note:
+        typer.echo(f"bilearn: {note}", err=True)

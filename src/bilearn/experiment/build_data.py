@@ -12,6 +12,7 @@ from torch import Tensor
 from bilearn.data import (
     DataError,
     NamedImage,
+    Patches,
     Split,
     add_gaussian_noise,
     add_poisson_noise,
@@ -130,6 +131,14 @@ def _images(config: DataConfig, run_seed: int) -> tuple[Split, dict[str, NamedIm
         )
         edges = (config.train, config.train + config.validation)
         return Split(tuple(drawn[: edges[0]]), tuple(drawn[edges[0] : edges[1]]), tuple(drawn[edges[1] :])), None
+    if config.patches is not None:
+        whole, _ = _images(config.model_copy(update={"crop": None, "patches": None}), run_seed)
+        patches = Patches(whole.train, _size(config), seed, config.flips, config.rotations)
+        validation, test = (
+            [cut for image in part for cut in crops(image, _size(config), 1, generator)]
+            for part in (whole.validation, whole.test)
+        )
+        return Split(tuple(patches.draw(0, config.patches)), tuple(validation), tuple(test)), None
     shuffler = generator if config.shuffle else None
     if config.source == "skimage":
         images = prepare(photographs(config.names), config, generator)
@@ -152,8 +161,12 @@ def prepare(images: Sequence[NamedImage], config: DataConfig, generator: torch.G
         if config.crops_per_image > 1:
             raise DataError(f"crops_per_image: found {config.crops_per_image} without a crop size; set crop")
         return prepared
-    size = config.crop if isinstance(config.crop, tuple) else (config.crop, config.crop)
-    return [cut for image in prepared for cut in crops(image, size, config.crops_per_image, generator)]
+    return [cut for image in prepared for cut in crops(image, _size(config), config.crops_per_image, generator)]
+
+
+def _size(config: DataConfig) -> tuple[int, int]:
+    assert config.crop is not None
+    return config.crop if isinstance(config.crop, tuple) else (config.crop, config.crop)
 
 
 def _measurements(config: DataConfig, images: Sequence[NamedImage]) -> dict[str, NamedImage] | None:

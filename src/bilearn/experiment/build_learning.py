@@ -45,6 +45,7 @@ from bilearn.lower import (
     ClosedForm,
     GradientDescent,
     LowerSolver,
+    MixedPrecision,
     NesterovGradient,
     NewtonCG,
 )
@@ -85,10 +86,11 @@ _SOLVERS: dict[str, Callable[[], Any]] = {
 
 def build_solver(config: SolverConfig) -> LowerSolver | None:
     """The lower-level method; None lets the energy decide."""
-    if config.kind == "auto":
-        return None
-    solver = _SOLVERS[config.kind]()
-    return solver if config.max_steps is None else replace(solver, max_steps=config.max_steps)
+    solver = None
+    if config.kind != "auto":
+        solver = _SOLVERS[config.kind]()
+        solver = solver if config.max_steps is None else replace(solver, max_steps=config.max_steps)
+    return MixedPrecision(solver) if config.precision == "mixed" else solver
 
 
 def build_estimator(config: HypergradientConfig, seed: int = 0) -> HypergradientEstimator:

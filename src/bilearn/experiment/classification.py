@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from bilearn import __version__
+from bilearn.distributed import Processes
 from bilearn.experiment.build_learning import at_fixed_accuracy, build_estimator, build_optimizer, build_solver
 from bilearn.experiment.classification_schema import ClassificationConfig
+from bilearn.experiment.messages import ConfigError
 from bilearn.experiment.task import LearningTask, Outcome
 from bilearn.lower.default import explain_default
 from bilearn.lower.minimize import minimize
@@ -83,12 +85,22 @@ class ClassificationTask(LearningTask):
         directory.write_model_description(description)
 
 
-def build_classification(config: ClassificationConfig) -> ClassificationTask:
+def build_classification(config: ClassificationConfig, processes: Processes | None = None) -> ClassificationTask:
     """Samples, lower level, objective and method of a configuration; sets torch's thread count where it names one.
+
+    Args:
+        config: the configuration.
+        processes: one process; the single lower level of this task cannot be shared.
 
     Raises:
         ModuleNotFoundError: without scikit-learn.
+        ConfigError: for several processes.
     """
+    if processes is not None and processes.count > 1:
+        raise ConfigError(
+            f"task: found {processes.count} processes for one classifier, whose lower level cannot be divided; "
+            "start one process"
+        )
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     data = config.data

@@ -101,6 +101,13 @@ class DataConfig(Section):
         default=None, description="cut to this many pixels (height = width, or [height, width])"
     )
     crops_per_image: PositiveInt = Field(default=1, description="crops cut from each image at random places")
+    patches: PositiveInt | None = Field(
+        default=None,
+        description="learn from this many patches of size crop, from random places of the training images; train, validation "
+        "and test then count whole images, the latter two cut to their centers",
+    )
+    flips: bool = Field(default=False, description="patches: swap left and right in half of them")
+    rotations: bool = Field(default=False, description="patches: rotate them by random multiples of 90 degrees")
     train: PositiveInt | None = Field(default=None, description="training images; all that are left if absent")
     validation: int = Field(default=0, ge=0, description="validation images")
     test: int = Field(default=0, ge=0, description="test images")
@@ -117,11 +124,24 @@ class DataConfig(Section):
                     raise ValueError(f'{key} is given together with source = "{self.source}"; remove one of them')
         if self.source in ("phantoms", "signals") and self.train is None:
             raise ValueError(f"train is missing; say how many {self.source} to learn from")
+        self._check_patches()
         if self.measurements is not None and (self.crop or self.downscale > 1 or self.test_folder):
             raise ValueError(
                 "measurements cannot be combined with crop, downscale or test_folder; prepare the files first"
             )
         return self
+
+    def _check_patches(self) -> None:
+        if self.patches is None:
+            if self.flips or self.rotations:
+                raise ValueError("flips and rotations apply to patches; set patches to their number")
+            return
+        if self.source in ("phantoms", "signals"):
+            raise ValueError(f'patches are cut from images; source = "{self.source}" draws as many as train says')
+        if self.crop is None:
+            raise ValueError("patches need a size; set crop")
+        if self.crops_per_image > 1:
+            raise ValueError("patches and crops_per_image exclude one another; remove crops_per_image")
 
 
 class IdentityConfig(Section):

@@ -14,8 +14,8 @@ import torch
 _PACKAGES = ("bilearn", "torch", "deepinv", "numpy", "scipy", "scikit-image", "pydantic", "safetensors", "optuna")
 
 
-def environment(seed: int, device: str, dtype: str) -> dict[str, Any]:
-    """Versions, machine, threads, seed and command, for ``environment.json``."""
+def environment(seed: int, device: str, dtype: str, processes: int = 1) -> dict[str, Any]:
+    """Versions, machine, processes, threads, seed and command, for ``environment.json``."""
     return {
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
@@ -24,6 +24,7 @@ def environment(seed: int, device: str, dtype: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cpus": os.cpu_count(),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",

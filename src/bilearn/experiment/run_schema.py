@@ -16,6 +16,10 @@ class SolverConfig(Section):
         "auto", "newton-cg", "nesterov", "accelerated-descent", "lbfgs", "gradient-descent", "closed-form"
     ] = "auto"
     max_steps: PositiveInt | None = Field(default=None, description="step limit; the method's own if absent")
+    precision: Literal["double", "mixed"] = Field(
+        default="double",
+        description="'mixed': solve in float32 as far as that leads, certify and finish in float64 (run.dtype = 'float64')",
+    )
 
 
 class HypergradientConfig(Section):
@@ -54,7 +58,17 @@ class RunConfig(Section):
         default=None, description="limit on lower-level gradients, counted per image; also cuts off the solve under way"
     )
     batch_size: PositiveInt | None = Field(
-        default=None, description="images per batch where memory is short; all if absent"
+        default=None,
+        description="microbatches: images solved and differentiated at once; their losses and gradients are added up. "
+        "About 1.5 MB per vector and thread on the CPU and 64 MB on a GPU if absent",
+    )
+    shards: PositiveInt | None = Field(
+        default=None,
+        description="parts of the images, computed by the processes of torchrun; as many as processes if absent. "
+        "The same number gives the same result on any number of processes",
+    )
+    timeout: PositiveFloat = Field(
+        default=1800.0, description="several processes: seconds to wait for one another, more than an evaluation takes"
     )
     patience: PositiveInt | None = Field(
         default=None, description="stop after this many steps without a better validation loss"

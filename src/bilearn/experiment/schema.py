@@ -67,6 +67,8 @@ class ExperimentConfig(Section):
     def _consistent(self) -> ExperimentConfig:
         if self.data.source == "signals" and self.physics.kind in ("mask", "tomography"):
             raise ValueError(f"physics.kind = '{self.physics.kind}' needs images; signals allow 'identity' and 'blur'")
+        if self.solver.precision == "mixed" and self.run.dtype != "float64":
+            raise ValueError("solver.precision = 'mixed' needs run.dtype = 'float64', in which solves are certified")
         if self.run.patience is not None and self.data.validation == 0:
             raise ValueError("run.patience needs validation images; set data.validation")
         if self.hypergradient.kind != "implicit" and self.optimizer.kind not in (

@@ -14,6 +14,7 @@ from torch import Tensor
 from bilearn import __version__
 from bilearn.callbacks import Callback, TensorBoard
 from bilearn.curvature import Source
+from bilearn.distributed import Processes
 from bilearn.evaluation import Evaluation
 from bilearn.experiment.build_data import Pairs, ProblemData, build_data
 from bilearn.experiment.build_learning import at_fixed_accuracy, build_estimator, build_optimizer, build_solver
@@ -32,6 +33,7 @@ from bilearn.model import save_model
 from bilearn.parameters import ParameterVector
 from bilearn.reduced_objective import ReducedObjective
 from bilearn.run_directory import RunDirectory
+from bilearn.solution import Cost
 from bilearn.upper.optimizer import UpperStatus
 from bilearn.variational import VariationalEnergy
 
@@ -75,18 +77,30 @@ class Experiment(LearningTask):
         return Outcome("images", {split: statistics(stages)}, _warnings(self, stages))
 
 
-def build(config: ExperimentConfig) -> Experiment:
+def build(config: ExperimentConfig, processes: Processes | None = None) -> Experiment:
     """Data, energy, objectives and upper-level method of a configuration; sets torch's thread count where it names one.
 
     The 'default' reconstruction of an experiment is the one at the start values of its parameters.
 
+    Args:
+        config: the configuration.
+        processes: who shares the work; each builds the same experiment, on its own device.
+
     Raises:
         DataError, ConfigError: one sentence on what does not fit.
     """
+    if processes is not None and processes.device is not None:
+        run = config.run.model_copy(update={"device": str(processes.device)})
+        config = config.model_copy(update={"run": run})
     _check_device(config.run.device)
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     data = build_data(config)
+    if processes is not None and len(data.train) < processes.count:
+        raise ConfigError(
+            f"data.train: found {len(data.train)} training images for {processes.count} processes, expected at least one "
+            "for each; start fewer processes or use more images"
+        )
     energy = build_energy(config.fidelity, config.regularizer, data.operator, data.image_shape, config.run.seed)
     energy.fidelity.to(config.run.device)
     energy.regularizer.to(config.run.device)
@@ -102,6 +116,8 @@ def build(config: ExperimentConfig) -> Experiment:
             solver=solver,
             estimator=build_estimator(config.hypergradient, config.run.seed),
             batch_size=config.run.batch_size,
+            processes=processes,
+            shards=config.run.shards,
         )
 
     training = objective(data.train, True)
@@ -133,6 +149,8 @@ def learn(
 ) -> Learned:
     """Run an experiment and leave a complete run directory, also when it is interrupted or fails to converge.
 
+    Several processes all call it; the first one writes.
+
     1. Write the resolved configuration and the environment.
     2. Learn, with records and checkpoints.
     3. Evaluate the objective at the answer to ``run.final_accuracy``; reconstruct the test images with the start and the
@@ -147,12 +165,14 @@ def learn(
     Returns:
         The result; ``status`` says how it ended.
     """
-    config = experiment.config
-    if not resume:
+    config, first = experiment.config, experiment.objective.processes.first
+    if first and not resume:
         directory.write_config(to_toml(config))
-        directory.write_environment(environment(config.run.seed, config.run.device, config.run.dtype))
+        count = experiment.objective.processes.count
+        directory.write_environment(environment(config.run.seed, config.run.device, config.run.dtype, count))
     start = experiment.objective.parameters.get()
-    watchers = [*callbacks, *([TensorBoard(directory.path / "tensorboard")] if config.run.tensorboard else [])]
+    board = first and config.run.tensorboard
+    watchers = [*callbacks, *([TensorBoard(directory.path / "tensorboard")] if board else [])]
     learner = Learner(
         experiment.objective,
         experiment.optimizer,
@@ -166,14 +186,16 @@ def learn(
         config.run.max_gradients,
     )
     learned = learner.run(resume)
-    _finish(experiment, directory, start, learned)
+    cost = experiment.objective.cost.copy()
+    final = _final_evaluation(experiment, learned)
+    experiment.objective.processes.share(lambda: _finish(experiment, directory, start, learned, cost, final))
     return learned
 
 
-def _finish(task: LearningTask, directory: RunDirectory, start: Tensor, learned: Learned) -> None:
+def _finish(
+    task: LearningTask, directory: RunDirectory, start: Tensor, learned: Learned, cost: Cost, final: Evaluation | None
+) -> None:
     parameters = task.exact.parameters
-    cost, seconds = task.objective.cost.copy(), learned.seconds
-    final = _final_evaluation(task, learned)
     outcome = task.conclude(directory, start, learned.theta)
     name, reason = task.solver_reason()
     directory.write_summary(
@@ -190,7 +212,7 @@ def _finish(task: LearningTask, directory: RunDirectory, start: Tensor, learned:
             "samples": outcome.samples,
             "metrics": outcome.metrics,
             "cost": cost.as_dict(),
-            "seconds": seconds,
+            "seconds": learned.seconds,
             "library_version": __version__,
             "warnings": [*_endings(learned, final), *outcome.warnings],
         }

@@ -8,6 +8,7 @@ from bilearn.lower.default import default_solver, explain_default
 from bilearn.lower.gradient_descent import GradientDescent
 from bilearn.lower.lbfgs import LBFGS
 from bilearn.lower.minimize import minimize
+from bilearn.lower.mixed_precision import MixedPrecision
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
@@ -20,6 +21,7 @@ __all__ = [
     "ClosedForm",
     "GradientDescent",
     "LowerSolver",
+    "MixedPrecision",
     "NesterovGradient",
     "NewtonCG",
     "default_solver",

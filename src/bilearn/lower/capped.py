@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from bilearn.lower.solver import LowerSolver
+from bilearn.lower.solver import LowerSolver, Prepared
 from bilearn.problem import LowerProblem
+from bilearn.solution import Tolerance
 
 
 class Capped(LowerSolver):
@@ -44,6 +45,10 @@ class Capped(LowerSolver):
     def step(self, problem: LowerProblem, state: Any) -> Any:
         """As the method."""
         return self._solver.step(problem, state)
+
+    def prepare(self, problem: LowerProblem, x0: Tensor, tolerance: Tolerance, max_steps: int) -> Prepared:
+        """As the method; this one then runs what is left."""
+        return self._solver.prepare(problem, x0, tolerance, max_steps)
 
     def stalled(self, state: Any) -> Tensor | None:
         """As the method."""

@@ -86,8 +86,11 @@ def minimize(
         if tolerance is None:
             size = 1e-3 * _batch.samples(start) ** 0.5 if start.numel() else 1.0
             tolerance = Tolerance(distance=size) if bool((mu > 0).all()) else Tolerance(gradient=size)
-        parts = [_loop(method, part, first, tolerance, limit) for part, first in _chunks(problem, start)]
+        plan = method.prepare(problem, start, tolerance, limit)
+        parts = [_loop(plan.method, part, first, tolerance, plan.max_steps) for part, first in _chunks(problem, plan.x)]
         solution = parts[0] if len(parts) == 1 else _joined(parts)
+        if plan.steps is not None:
+            solution = replace(solution, steps=solution.steps + plan.steps)
     return solution.raise_for_status() if throw else solution
 
 

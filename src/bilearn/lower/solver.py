@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bilearn.problem import LowerProblem
+from bilearn.solution import Tolerance
 
 
 class LowerSolver(ABC):
@@ -16,7 +18,8 @@ class LowerSolver(ABC):
 
     A state is a frozen dataclass of per-sample tensors (axis 0 counts samples; zero-dimensional entries are shared) with
     at least two fields: ``x``, the point that would be returned now, and ``gradient``, the gradient *at that point*, which
-    the method has computed anyway. An author must write ``init`` and ``step`` and may write ``check`` and ``stalled``.
+    the method has computed anyway. An author must write ``init`` and ``step`` and may write ``check``, ``stalled`` and
+    ``prepare``.
     """
 
     #: Steps between two looks at the gradient norm (a look synchronizes with the device).
@@ -43,6 +46,30 @@ class LowerSolver(ABC):
     def stalled(self, state: Any) -> Tensor | None:
         """Samples (B,) that can make no further progress, or None where the method never knows."""
         return None
+
+    def prepare(self, problem: LowerProblem, x0: Tensor, tolerance: Tolerance, max_steps: int) -> Prepared:
+        """What to run, and from where, for this tolerance and step limit; this method from x0 (B, ...) itself by default.
+
+        Each sample must be treated as if it were alone, and work be counted in ``problem.cost``.
+        """
+        return Prepared(self, x0, None, max_steps)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How ``minimize`` is to go on.
+
+    Attributes:
+        method: the method whose ``init`` and ``step`` run.
+        x: (B, ...) where it starts.
+        steps: (B,) steps taken so far; None if none were.
+        max_steps: how many more it may take.
+    """
+
+    method: LowerSolver
+    x: Tensor
+    steps: Tensor | None
+    max_steps: int
 
 
 def require_smoothness(method: LowerSolver, problem: LowerProblem) -> None:

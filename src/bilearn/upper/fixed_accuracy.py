@@ -80,6 +80,8 @@ class FixedAccuracy(ReducedObjective):
             objective.batch_size,
             objective.observer,
             objective.max_gradients,
+            objective.processes,
+            objective.shards,
         )
         self._distance = sys.float_info.min if distance is None else distance
         self._trusted = trusted
