@@ -1,6 +1,6 @@
 """Draw the filters and potentials that a run directory holds, as in the gallery.
 
-bilearn learn foe-photos --threads 1 --set run.max_steps=12 -o runs/foe
+bilearn learn foe-photos --threads 1 --set run.max_steps=10 --set data.crop=32 --set data.train=6 -o runs/foe
 python docs/_tools/draw_filters.py runs/foe docs/images/gallery/learned_filters.png
 """
 

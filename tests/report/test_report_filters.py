@@ -29,7 +29,7 @@ size = 3
 [hypergradient]
 error = "estimate"
 [optimizer]
-kind = "torch"
+kind = "lbfgsb"
 [run]
 max_steps = 1
 threads = 1
