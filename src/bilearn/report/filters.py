@@ -30,8 +30,8 @@ def filters(run: Digest) -> Markup | None:
     text = (
         f"The {count(number)} filters of {side} {TIMES} {side} pixels as they act on images, each scaled to its own range, "
         "sorted by what they contribute to the regularizer on test images, the strongest first. Curves: the derivative of "
-        f"each of the {min(_CURVES, number)} strongest filters' functions, and the functions, over responses of the "
-        "normalized filter."
+        f"each of the {min(_CURVES, number)} strongest filters' functions, and the functions, at responses of the scaled "
+        "filter."
     )
     return section(
         "filters",
