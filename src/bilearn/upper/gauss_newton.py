@@ -24,7 +24,7 @@ from bilearn.upper.accuracy import (
 from bilearn.upper.gauss_newton_model import Proposal, gram_of, propose
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 
-_NEAR = 0.5
+_NEAR = 1.0
 """Steps longer than this are first looked at: far from the current point the lower level may be costly to solve."""
 _GLANCE = 0.5
 """Bound on the first value there relative to F: enough to reject a bad point without a gradient."""
