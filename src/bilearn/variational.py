@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import cached_property, partial, reduce
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bilearn import _batch
 from bilearn._dense import LARGEST, dense_solver
@@ -55,6 +56,17 @@ class VariationalEnergy(Energy):
         """<D'(A x, y), A v> + <R'(x), v>: needs no adjoint of A, nor of the filters of a regularizer."""
         slope = self.fidelity.grad(self.operator.A(x), y)
         return _batch.dot(slope, self.operator.A(v)).sum() + self.regularizer.directional(x, v)
+
+    def cross_vjp(self, x: Tensor, y: Tensor, v: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+        """As many samples at a time as the regularizer wishes."""
+        count = self.regularizer.samples_at_once(x)
+        if _batch.size(x) <= count:
+            return super().cross_vjp(x, y, v, parameters)
+        parts = [
+            super(VariationalEnergy, self).cross_vjp(*rows, parameters)
+            for rows in zip(x.split(count), y.split(count), v.split(count), strict=True)
+        ]
+        return tuple(reduce(torch.add, part) for part in zip(*parts, strict=True))
 
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """A' diag(D'') A + R''(x)."""

@@ -80,8 +80,7 @@ class FilterRegularizer(Regularizer):
 
     def _chunks(self, x: Tensor) -> Iterator[slice]:
         """Rows of planes (P, 1, H, W) to process at once."""
-        entries = self.bank.fields * x.shape[-1] * x.shape[-2]
-        count = max(1, _CHUNK_ENTRIES // max(1, entries))
+        count = self.samples_at_once(x[:, :1])
         return (slice(k, k + count) for k in range(0, x.shape[0], count))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,6 +126,11 @@ class FilterRegularizer(Regularizer):
     def directional(self, x: Tensor, v: Tensor) -> Tensor:
         """sum <f'(K x), K v>: differentiating it in theta needs no adjoint of K."""
         return (self.slopes(self.bank(planes(x))) * self.bank(planes(v))).sum()
+
+    def samples_at_once(self, x: Tensor) -> int:
+        """So many that one map of responses stays in reused memory."""
+        entries = self.bank.fields * x.shape[1] * x.shape[-1] * x.shape[-2]
+        return max(1, _CHUNK_ENTRIES // max(1, entries))
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x, with f''(K x) computed once."""

@@ -94,6 +94,10 @@ class Regularizer(nn.Module):
         """sum_i <grad R(x_i), v_i>, a scalar that is differentiable in the parameters in grad mode."""
         return (self.grad(x) * v).sum()
 
+    def samples_at_once(self, x: Tensor) -> int:
+        """How many of the samples of x to differentiate at once: all, unless temporaries would be large."""
+        return max(1, _batch.size(x))
+
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x."""
         return AutogradTermHessian(self, x)
@@ -233,6 +237,10 @@ class Sum(Regularizer):
     def directional(self, x: Tensor, v: Tensor) -> Tensor:
         """Sum over the terms."""
         return reduce(torch.add, [t.directional(x, v) for t in self._each()])
+
+    def samples_at_once(self, x: Tensor) -> int:
+        """The smallest number of any term."""
+        return min(t.samples_at_once(x) for t in self._each())
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Sum of the Hessians."""
