@@ -24,8 +24,8 @@ from bilearn.regularizers._theta_cache import ThetaCache
 from bilearn.regularizers.filters import FilterBank
 from bilearn.regularizers.regularizer import Regularizer, TermHessian
 
-# entries of one map of responses that is processed at once: larger temporaries are mapped afresh by the allocator
-_CHUNK_ENTRIES = 2**21
+# entries of one map of responses that is processed at once: the allocator hands several larger maps back and faults them anew
+_CHUNK_ENTRIES = 2**19
 # unit roundoffs of a filter response relative to |k_c|_1 max|x|, and of f'
 _ROUNDINGS = 4
 
@@ -69,6 +69,10 @@ class FilterRegularizer(Regularizer):
     @abstractmethod
     def seconds(self, u: Tensor) -> Tensor:
         """f_c''(u), or one element of the generalized derivative."""
+
+    def totals_and_slopes(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of f_c(u) over all filters and pixels (P,), and f_c'(u), which may overwrite u; outside of grad mode."""
+        return _batch.total(self.values(u)), self.slopes(u)
 
     @abstractmethod
     def ranges(self, like: Tensor) -> Ranges:
@@ -118,9 +122,9 @@ class FilterRegularizer(Regularizer):
         flat, result = planes(x), planes(out.contiguous())
         values = []
         for rows in self._chunks(flat):
-            u = self.bank(flat[rows])
-            values.append(_batch.total(self.values(u)))
-            result[rows] += self.bank.adjoint(self.slopes(u))
+            total, slopes = self.totals_and_slopes(self.bank(flat[rows]))
+            values.append(total)
+            result[rows] += self.bank.adjoint(slopes)
         return self._per_sample(torch.cat(values), x), result.reshape(out.shape)
 
     def directional(self, x: Tensor, v: Tensor) -> Tensor:

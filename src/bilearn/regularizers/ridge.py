@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bilearn import _batch
 from bilearn.parameters import Log10, learnable
 from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer, Ranges
@@ -108,6 +109,18 @@ class RidgeRegularizer(FilterRegularizer):
         (inner, outer), (steep, weak) = self._thresholds(u), self._factors(u)
         sharp = u.clamp(-inner, inner).mul_(steep)
         return sharp if self.weak == 0 else sharp.sub_(u.clamp_(-outer, outer).mul_(weak))
+
+    def totals_and_slopes(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """With s = a b c_1 - a w c_2 the values add up to <s, u> - a b |c_1|^2/2 + a w |c_2|^2/2."""
+        (inner, outer), (steep, weak) = self._thresholds(u), self._factors(u)
+        sharp = u.clamp(-inner, inner)
+        squares = steep * _batch.norm(sharp).square()
+        slopes = sharp.mul_(steep)
+        if self.weak > 0:
+            wide = u.clamp(-outer, outer)
+            squares = squares - weak * _batch.norm(wide).square()
+            slopes.sub_(wide.mul_(weak))
+        return _batch.total(u.mul_(slopes)) - squares / 2, slopes
 
     def _differentiable_slopes(self, u: Tensor) -> Tensor:
         """The same as a/(t g) [clip(b t g u) - w clip(t g u)], whose clips at +-1 are cheaper to differentiate."""
