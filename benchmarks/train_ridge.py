@@ -184,7 +184,9 @@ def until_relative_change(energy: VariationalEnergy, y: Tensor, change: float) -
     return state.x
 
 
-def learn(energy: VariationalEnergy, x: Tensor, y: Tensor, options: argparse.Namespace, look: Callable[[int], None]) -> None:
+def learn(
+    energy: VariationalEnergy, x: Tensor, y: Tensor, options: argparse.Namespace, look: Callable[[int], None]
+) -> None:
     """Stage 3."""
     vector, generator = ParameterVector(energy), torch.Generator().manual_seed(3)
     usual = options.method == "adabelief"
@@ -212,7 +214,10 @@ def learn(energy: VariationalEnergy, x: Tensor, y: Tensor, options: argparse.Nam
         work.add(cost)
         if k % options.every == options.every - 1:
             each = len(index) * (k + 1)
-            print(f"  {work.gradients / each:.1f} gradients, {work.hessian_products / each:.1f} products a step", flush=True)
+            print(
+                f"  {work.gradients / each:.1f} gradients, {work.hessian_products / each:.1f} products a step",
+                flush=True,
+            )
         move(gradient)
     look(k)
 
