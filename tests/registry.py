@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bilearn.energy import Energy
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PseudoHuber, StudentT
 from bilearn.hypergradient import (
+    BalancedHypergradient,
     EquilibriumHypergradient,
     FiniteDifferences,
     HypergradientEstimator,
@@ -493,6 +494,7 @@ class EstimatorCase:
 ESTIMATORS: list[EstimatorCase] = [
     EstimatorCase("implicit_cg", lambda: ImplicitHypergradient(linear=ConjugateGradient(), fallback=1e-11)),
     EstimatorCase("implicit_minres", lambda: ImplicitHypergradient(linear=Minres(), fallback=1e-11)),
+    EstimatorCase("balanced", lambda: BalancedHypergradient(), uses_solver=False),
     EstimatorCase("tangent", lambda: TangentHypergradient(fallback=1e-11), few=True),
     EstimatorCase("finite_differences", lambda: FiniteDifferences(), few=True, adapts=False),
     EstimatorCase("unrolled", lambda: Unrolled(steps=150), True, uses_solver=False, adapts=False),
