@@ -211,7 +211,7 @@ class VariationalHessian(Hessian):
 
     def preconditioner(self) -> Apply | None:
         """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A' diag(weight) A
-        or A'A.
+        or A'A. With :meth:`TermHessian.averaged`, the inverse of that symbol between square roots of the diagonal.
 
         Negative second derivatives of a fidelity that is not convex count as zero here, so that the result is positive.
         """
@@ -220,8 +220,16 @@ class VariationalHessian(Hessian):
         if data is None or diagonal is None:
             own = self._own_spectrum(weight, exact=False)
             return self._spectral(weight, exact=False) if own is None else own
-        inverse = 1 / (data + diagonal)
-        return lambda v: inverse * v
+        averaged = self._prior.averaged(self._like)
+        if averaged is None:
+            inverse = 1 / (data + diagonal)
+            return lambda v: inverse * v
+        basis, values = averaged
+        total = (data + diagonal).expand_as(self._like)
+        root = torch.sqrt(_batch.expand(_batch.total(total) / _batch.samples(total), total) / total)
+        mean = _batch.expand(_batch.total(data.expand_as(total)) / _batch.samples(total), total)
+        multiplier = 1 / (mean + values)
+        return lambda v: root * basis.multiply(root * v, multiplier)
 
     def _tridiagonal(self, diagonal: Tensor, off: Tensor) -> Apply:
         shape = self._like.shape

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._spectral import Basis, Fourier
 from bilearn.curvature import UNKNOWN_UPPER, Constant, Curvature
 from bilearn.regularizers._theta_cache import ThetaCache
 from bilearn.regularizers.filters import FilterBank
-from bilearn.regularizers.regularizer import Regularizer, TermHessian
+from bilearn.regularizers.regularizer import Regularizer, Symbol, TermHessian
 
 # entries of one map of responses that is processed at once: the allocator hands several larger maps back and faults them anew
 _CHUNK_ENTRIES = 2**19
@@ -241,6 +242,22 @@ class FilterHessian(TermHessian):
     def select(self, index: Tensor) -> TermHessian:
         chosen = _batch.select(self._second.unflatten(0, (-1, self._channels)), index)
         return FilterHessian(self._regularizer, chosen.flatten(0, 1), self._channels)
+
+    def averaged(self, like: Tensor) -> tuple[Basis, Tensor] | None:
+        """max(0, sum_c mean(f''_c) |k_c^|^2) in the Fourier basis of the image, the border ignored."""
+        size = (like.shape[-2], like.shape[-1])
+        bank = self._regularizer.bank
+        if min(size) < bank.size:
+            return None
+        with torch.no_grad():
+            means = self._second.mean((2, 3)) @ bank.power(size, like).flatten(1)
+            values = means.clamp(min=0.0).reshape(-1, self._channels, size[0], size[1] // 2 + 1)
+        return Fourier(2), values
+
+    def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
+        """:meth:`averaged` where the basis is its own."""
+        found = self.averaged(like)
+        return Symbol(found[1], exact=False) if found is not None and found[0] == basis else None
 
     def diagonal(self) -> Tensor | None:
         """Diagonal of K' diag(max(f'', 0)) K plus a thousandth of its mean: positive, for preconditioners."""

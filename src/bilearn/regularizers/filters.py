@@ -68,6 +68,14 @@ class FilterBank(nn.Module):
         """
         return symbol_maximum(self.taps(weights) * weights.sqrt().reshape(-1, 1, 1, 1))
 
+    def power(self, size: tuple[int, int], like: Tensor) -> Tensor:
+        """(fields, H, W//2 + 1) |k_c^|^2 on the frequencies of images of ``size`` (H, W), at least that of the filters."""
+
+        def compute() -> Tensor:
+            return torch.fft.rfft2(self.taps(like)[:, 0].contiguous(), s=size).abs().square()
+
+        return self._cache.get("power", self, (size, like.dtype, like.device), compute)
+
     def lengths(self, like: Tensor) -> Tensor:
         """(fields,) bounds on |(K x)_{c,j}| / |x|: the 2-norms of the filters."""
         return self.taps(like).flatten(1).norm(dim=1)

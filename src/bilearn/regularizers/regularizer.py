@@ -43,6 +43,13 @@ class TermHessian(Hessian):
         """Eigenvalues of H in ``basis``, or a nonnegative approximation of them, or None."""
         return None
 
+    def averaged(self, like: Tensor) -> tuple[Basis, Tensor] | None:
+        """A basis and the nonnegative eigenvalues in it of H with its coefficients averaged over the image, or None.
+
+        Offered where dividing by them between square roots of the diagonal is a better preconditioner than the diagonal.
+        """
+        return None
+
     @property
     def decoupled(self) -> bool:
         """Whether H is diagonal."""
