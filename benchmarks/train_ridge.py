@@ -85,13 +85,13 @@ class Curve:
 
 
 def new_regularizer(kind: str) -> RidgeRegularizer:
-    """At noise sigma a filter response of about sigma/2 is where the potential turns linear."""
+    """Starts where the potential turns linear at half the noise level; bounds keep mu >= 0.1 (WCRR) and the curvature mild."""
     return RidgeRegularizer(
         weak=1.0 if kind == "wcrr" else 0.0,
-        weight=1.0 if kind == "crr" else 0.9,
+        weight=1.0 if kind == "crr" else 0.8,
         gains=2 / 0.03,
         learn=("weight", "scale", "sharpness", "gains"),
-        bounds={"weight": (1e-3, 1e3 if kind == "crr" else 0.95)},
+        bounds={"weight": (1e-3, 1e3 if kind == "crr" else 0.9), "sharpness": (1.0, 100.0)},
     )
 
 
@@ -230,10 +230,10 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="run whose start/ to begin stage 3 from")
     parser.add_argument("--method", choices=("warm", "adabelief"), default="warm")
     parser.add_argument("--pretraining", type=int, default=700, help="steps of stage 1")
-    parser.add_argument("--steps", type=int, default=400, help="steps of stage 3")
+    parser.add_argument("--steps", type=int, default=160, help="steps of stage 3")
     parser.add_argument("--seconds", type=float, default=math.inf, help="CPU seconds of stage 3")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--every", type=int, default=40, help="steps between evaluations")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--every", type=int, default=80, help="steps between evaluations")
     parser.add_argument("--gradient", type=float, default=1e-3, help="gradient norm asked for, per pixel")
     parser.add_argument("--residual", type=float, default=2e-2, help="relative residual of the adjoint")
     parser.add_argument("--threads", type=int, default=1)
