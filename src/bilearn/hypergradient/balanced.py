@@ -14,6 +14,7 @@ from bilearn.hypergradient.estimator import BoundParts, Hypergradient, Hypergrad
 from bilearn.hypergradient.lower_stage import LowerStage, loss_interval, stuck
 from bilearn.linear_systems import LinearMethod, Minres, solve_linear
 from bilearn.losses import UpperLoss
+from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
 from bilearn.parameters import ParameterVector
 from bilearn.solution import Cost, Solution
@@ -30,6 +31,9 @@ class BalancedHypergradient(HypergradientEstimator):
     energies, prove next to nothing. The error of z_k, computed with tolerances proportional to s^k, is proportional to s^k once
     the solves are in their linear regime; the change |z_k - z_{k-1}| is then (1/s - 1) times that error, three times for
     s = 1/4.
+
+    Accelerated gradients reduce the gradient norm long before they reduce the distance along directions of little curvature.
+    Where no solver is named and the Hessian has a preconditioner, the lower level is therefore solved by Newton's method.
 
     1. Solve the lower level to e and the adjoint system to a relative residual r = ``relative``; z_0.
     2. s <- the ratio of the accuracy to the last change, kept between 1e-3 and ``shrink`` (``shrink`` at first); e <- s e;
@@ -83,7 +87,7 @@ class BalancedHypergradient(HypergradientEstimator):
         vector = ParameterVector(energy) if parameters is None else parameters
         with torch.no_grad():
             x = energy.start(y) if x0 is None else x0
-            stage = LowerStage.of(energy, y, solver, x)
+            stage = LowerStage.of(energy, y, _newton_if_cheap(energy, x, y) if solver is None else solver, x)
             tolerance = self.initial * stage.scale if lower_tolerance is None else lower_tolerance / self.shrink
             residual, cost = self.relative, Cost()
             lower = stage.solve(x, tolerance)
@@ -133,6 +137,13 @@ class BalancedHypergradient(HypergradientEstimator):
         products = stage.energy.cross_vjp(lower.x, stage.y, adjoint.x, vector.parameters)
         cost.cross_products += _batch.size(lower.x)
         return -vector.flatten(products), adjoint
+
+
+def _newton_if_cheap(energy: Energy, x: Tensor, y: Tensor) -> LowerSolver | None:
+    if not energy.has_potential or not _batch.size(x):
+        return None
+    hessian = energy.hessian(x[:1], y[:1])
+    return NewtonCG() if hessian.direct() is None and hessian.preconditioner() is not None else None
 
 
 def _relative(adjoint: Solution, slope: Tensor) -> float:
