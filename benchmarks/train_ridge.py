@@ -2,7 +2,8 @@
 
     nice -n 5 python benchmarks/train_ridge.py FOLDER --kind crr --output runs/crr     # FOLDER: the Kodak crops, 256 x 256
     nice -n 5 python benchmarks/train_ridge.py FOLDER --kind wcrr --output runs/wcrr
-    python benchmarks/train_ridge.py FOLDER --kind crr --output runs/crr-adabelief --start runs/crr --method adabelief
+    python benchmarks/train_ridge.py FOLDER --kind crr --output runs/a --start runs/crr --rule adabelief --method usual
+    python benchmarks/train_ridge.py FOLDER --kind crr --output runs/b --start runs/crr --rule adabelief --gradient 4e-3
 
 Every fourth image of the folder is held out; nothing below sees it but the evaluation.
 
@@ -11,9 +12,9 @@ Every fourth image of the folder is held out; nothing below sees it but the eval
 3. Bilevel learning on a fixed table of patches by Adam: minibatches, the reconstruction and the adjoint of every patch kept
    as starts, both solves only as accurate as a step needs.
 
-``--method adabelief`` replaces 3 by usual practice from the same start: AdaBelief (0.5, 0.9), rate 1e-3, cold starts, lower
-level to a relative change of 1e-4, MINRES to 1e-6. Written: ``start/`` and ``model/`` (for ``bilearn.load``), ``curve.json``
-with CPU seconds (evaluation left out) and held-out PSNR.
+``--method usual`` replaces the solves of 3 by those of usual practice: cold starts, lower level to a relative change of 1e-4,
+MINRES to 1e-6; ``--rule adabelief`` its steps by AdaBelief (0.5, 0.9) with rate 1e-3. Written: ``start/`` and ``model/`` (for
+``bilearn.load``), ``curve.json`` with CPU seconds (evaluation left out) and held-out PSNR.
 """
 
 from __future__ import annotations
@@ -189,8 +190,8 @@ def learn(
 ) -> None:
     """Stage 3."""
     vector, generator = ParameterVector(energy), torch.Generator().manual_seed(3)
-    usual = options.method == "adabelief"
-    move = adabelief(vector) if usual else adam(vector, options.steps)
+    usual = options.method == "usual"
+    move = adabelief(vector) if options.rule == "adabelief" else adam(vector, options.steps)
     start, adjoint, known = y.clone(), torch.zeros_like(y), torch.zeros(len(y), dtype=torch.bool)
     work = Cost()
     begin = time.process_time()
@@ -228,7 +229,8 @@ def main() -> None:
     parser.add_argument("--kind", choices=("crr", "wcrr"), required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="run whose start/ to begin stage 3 from")
-    parser.add_argument("--method", choices=("warm", "adabelief"), default="warm")
+    parser.add_argument("--method", choices=("warm", "usual"), default="warm")
+    parser.add_argument("--rule", choices=("adam", "adabelief"), default="adam", help="upper-level step of stage 3")
     parser.add_argument("--pretraining", type=int, default=700, help="steps of stage 1")
     parser.add_argument("--steps", type=int, default=160, help="steps of stage 3")
     parser.add_argument("--seconds", type=float, default=math.inf, help="CPU seconds of stage 3")
