@@ -15,6 +15,7 @@ from bilearn.coarse_map import CoarseMap, Filling
 from bilearn.energy import Energy
 from bilearn.fidelities import Fidelity, Huber, KullbackLeibler, LeastSquares, PoissonGaussian, PseudoHuber, StudentT
 from bilearn.hypergradient import (
+    BalancedHypergradient,
     EquilibriumHypergradient,
     FiniteDifferences,
     HypergradientEstimator,
@@ -626,6 +627,7 @@ class EstimatorCase:
 ESTIMATORS: list[EstimatorCase] = [
     EstimatorCase("implicit_cg", lambda: ImplicitHypergradient(linear=ConjugateGradient(), fallback=1e-11)),
     EstimatorCase("implicit_minres", lambda: ImplicitHypergradient(linear=Minres(), fallback=1e-11)),
+    EstimatorCase("balanced", lambda: BalancedHypergradient(), uses_solver=False),
     EstimatorCase("tangent", lambda: TangentHypergradient(fallback=1e-11), few=True),
     EstimatorCase("finite_differences", lambda: FiniteDifferences(), few=True, adapts=False),
     EstimatorCase("unrolled", lambda: Unrolled(steps=150), True, uses_solver=False, adapts=False),

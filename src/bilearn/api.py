@@ -173,7 +173,7 @@ def load(path: str | Path, physics: Any = None) -> LearnedModel:
     """The learned model of a run directory (or of a folder written by :meth:`Fit.save`).
 
     Args:
-        path: the directory.
+        path: the directory, or "crr" or "wcrr" for the models that come with the package.
         physics: forward operator, where the model was learned with one that cannot be stored or another is wanted.
     """
     return load_model(path, physics)

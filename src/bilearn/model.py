@@ -49,6 +49,7 @@ from bilearn.regularizers import (
 from bilearn.regularizers.filter_description import build_filters, describe_filters
 from bilearn.regularizers.network_description import build_network, describe_network
 from bilearn.run_records import encode
+from bilearn.shipped import model_folder, shipped_names
 from bilearn.solution import Solution, Tolerance
 from bilearn.variational import VariationalEnergy
 
@@ -182,7 +183,7 @@ def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
     """Read a model saved by :func:`save_model`.
 
     Args:
-        path: a run directory, or its ``model.json`` or ``model.safetensors``.
+        path: a run directory, its ``model.json`` or ``model.safetensors``, or the name of a shipped model ("crr", "wcrr").
         physics: forward operator for the model; needed where it was learned with an operator that cannot be saved.
 
     Raises:
@@ -191,12 +192,13 @@ def load_model(path: str | Path, physics: Any = None) -> LearnedModel:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    given = Path(path).expanduser()
+    given = model_folder(path)
     folder = given if given.is_dir() else given.parent
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(
-                f"model {given}: found no {name}, expected the run directory of a finished 'bilearn learn'"
+                f"model {given}: found no {name}, expected the run directory of a finished 'bilearn learn' or one of "
+                f"{', '.join(shipped_names())}"
             )
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import cached_property, partial, reduce
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bilearn import _batch
 from bilearn._dense import LARGEST, dense_solver
@@ -55,6 +56,17 @@ class VariationalEnergy(Energy):
         """<D'(A x, y), A v> + <R'(x), v>: needs no adjoint of A, nor of the filters of a regularizer."""
         slope = self.fidelity.grad(self.operator.A(x), y)
         return _batch.dot(slope, self.operator.A(v)).sum() + self.regularizer.directional(x, v)
+
+    def cross_vjp(self, x: Tensor, y: Tensor, v: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+        """As many samples at a time as the regularizer wishes."""
+        count = self.regularizer.samples_at_once(x)
+        if _batch.size(x) <= count:
+            return super().cross_vjp(x, y, v, parameters)
+        parts = [
+            super(VariationalEnergy, self).cross_vjp(*rows, parameters)
+            for rows in zip(x.split(count), y.split(count), v.split(count), strict=True)
+        ]
+        return tuple(reduce(torch.add, part) for part in zip(*parts, strict=True))
 
     def hessian(self, x: Tensor, y: Tensor) -> Hessian:
         """A' diag(D'') A + R''(x)."""
@@ -199,7 +211,7 @@ class VariationalHessian(Hessian):
 
     def preconditioner(self) -> Apply | None:
         """Inverse diagonal where A'A is diagonal, else the inverse of a symbol in a basis that diagonalizes A' diag(weight) A
-        or A'A.
+        or A'A. With :meth:`TermHessian.averaged`, the inverse of that symbol between square roots of the diagonal.
 
         Negative second derivatives of a fidelity that is not convex count as zero here, so that the result is positive.
         """
@@ -208,8 +220,16 @@ class VariationalHessian(Hessian):
         if data is None or diagonal is None:
             own = self._own_spectrum(weight, exact=False)
             return self._spectral(weight, exact=False) if own is None else own
-        inverse = 1 / (data + diagonal)
-        return lambda v: inverse * v
+        averaged = self._prior.averaged(self._like)
+        if averaged is None:
+            inverse = 1 / (data + diagonal)
+            return lambda v: inverse * v
+        basis, values = averaged
+        total = (data + diagonal).expand_as(self._like)
+        root = torch.sqrt(_batch.expand(_batch.total(total) / _batch.samples(total), total) / total)
+        mean = _batch.expand(_batch.total(data.expand_as(total)) / _batch.samples(total), total)
+        multiplier = 1 / (mean + values)
+        return lambda v: root * basis.multiply(root * v, multiplier)
 
     def _tridiagonal(self, diagonal: Tensor, off: Tensor) -> Apply:
         shape = self._like.shape

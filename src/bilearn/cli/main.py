@@ -15,6 +15,7 @@ from bilearn.cli.recipes import recipes
 from bilearn.cli.reconstruct import reconstruct
 from bilearn.cli.report import report
 from bilearn.cli.resume import resume
+from bilearn.cli.retune import retune
 from bilearn.cli.sample_compare import sample
 
 EPILOG = """\
@@ -27,6 +28,8 @@ EPILOG = """\
   bilearn learn my.toml --set noise.sigma=0.2    run your own
 
   bilearn reconstruct runs/my-001 noisy/*.png    use the learned model
+
+  bilearn reconstruct --model crr noisy.png      use a model that comes with bilearn
 
   bilearn sample learn --rate 0.25 --size 64     learn an MRI sampling mask
 
@@ -61,7 +64,7 @@ def _root(
     pass
 
 
-for command in (learn, reconstruct, evaluate, compare, report, resume, recipes):
+for command in (learn, reconstruct, retune, evaluate, compare, report, resume, recipes):
     app.command(name=command.__name__)(report_errors(command))
 app.add_typer(sample, name="sample")
 app.add_typer(experiment, name="experiment")

@@ -9,8 +9,19 @@ import typer
 
 
 def reconstruct(
-    model: Annotated[Path, typer.Argument(help="Run directory, or its model.json.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Measured images, or folders of them.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] IMAGES...",
+            help="Run directory of the model, unless --model is given; measured images, or folders of them.",
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="'crr', 'wcrr' (shipped with bilearn), or a run directory.", show_default=False
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("reconstructed"),
     suffix: Annotated[
         str | None,
@@ -40,14 +51,20 @@ def reconstruct(
       bilearn reconstruct runs/deblur-photos-001 blurred.png --set sigma=2.0
 
       bilearn reconstruct runs/inpaint-photos-001 damaged.png --mask observed.png
+
+      bilearn reconstruct --model crr noisy.png
     """
     from rich.console import Console
+
+    if model is None and len(images) < 2:
+        raise typer.BadParameter("expected a model and at least one image; or name the model with --model")
+    name, files = (str(images[0]), images[1:]) if model is None else (model, images)
 
     from bilearn.experiment.reconstruction import reconstruct_files
 
     out = Console()
     failed = 0
-    for line in reconstruct_files(model, images, output, suffix, mask, settings or [], accuracy, overwrite):
+    for line in reconstruct_files(name, files, output, suffix, mask, settings or [], accuracy, overwrite):
         out.print(line.text, highlight=False, soft_wrap=True, markup=False)
         failed += not line.reached
     if failed:

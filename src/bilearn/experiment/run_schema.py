@@ -26,9 +26,10 @@ class HypergradientConfig(Section):
     """How the gradient of the objective is computed."""
 
     kind: Literal["implicit", "unrolled", "one-step", "neumann", "value-function-penalty", "zeroth-order"] = "implicit"
-    error: Literal["rigorous", "estimate"] = Field(
+    error: Literal["rigorous", "estimate", "observed"] = Field(
         default="rigorous",
-        description="implicit: a proved bound on the gradient's error, or an estimate, which costs less and is never certified",
+        description="implicit: a proved bound on the gradient's error; an estimate, which costs less and is never certified; "
+        "or the change seen when both solves are refined, for thousands of parameters",
     )
     steps: PositiveInt = Field(default=200, description="unrolled: lower-level steps")
     truncate: PositiveInt | None = Field(default=None, description="unrolled: steps differentiated; all if absent")

@@ -2,6 +2,7 @@
 
 from bilearn.hypergradient.adaptive import AdaptiveEstimator
 from bilearn.hypergradient.argmin_layer import argmin_layer
+from bilearn.hypergradient.balanced import BalancedHypergradient
 from bilearn.hypergradient.equilibrium import EquilibriumHypergradient, Unsymmetric
 from bilearn.hypergradient.estimator import BoundParts, Hypergradient, HypergradientEstimator, missed_accuracy
 from bilearn.hypergradient.finite_differences import FiniteDifferences
@@ -16,6 +17,7 @@ from bilearn.hypergradient.zeroth_order import ZerothOrder
 
 __all__ = [
     "AdaptiveEstimator",
+    "BalancedHypergradient",
     "BoundParts",
     "EquilibriumHypergradient",
     "FiniteDifferences",

@@ -17,6 +17,7 @@ from bilearn.regularizers.filters import (
     blocked,
     blocked_adjoint,
     grid_maximum,
+    interleaved,
     symbol_maximum,
 )
 
@@ -84,7 +85,7 @@ class FilterChain(FilterBank):
 
         def compute() -> Tensor:
             composed, norm = self._composed(like)
-            return (composed / norm).to(like)
+            return interleaved((composed / norm).to(like))
 
         return self._cache.get("taps", self, (like.dtype, like.device), compute)
 

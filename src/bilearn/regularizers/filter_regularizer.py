@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from bilearn import _batch
+from bilearn._spectral import Basis, Fourier
 from bilearn.curvature import UNKNOWN_UPPER, Constant, Curvature
 from bilearn.regularizers._theta_cache import ThetaCache
 from bilearn.regularizers.filters import FilterBank
-from bilearn.regularizers.regularizer import Regularizer, TermHessian
+from bilearn.regularizers.regularizer import Regularizer, Symbol, TermHessian
 
-# entries of one map of responses that is processed at once: larger temporaries are mapped afresh by the allocator
-_CHUNK_ENTRIES = 2**21
+# entries of one map of responses that is processed at once: the allocator hands several larger maps back and faults them anew
+_CHUNK_ENTRIES = 2**19
 # unit roundoffs of a filter response relative to |k_c|_1 max|x|, and of f'
 _ROUNDINGS = 4
 
@@ -70,6 +71,10 @@ class FilterRegularizer(Regularizer):
     def seconds(self, u: Tensor) -> Tensor:
         """f_c''(u), or one element of the generalized derivative."""
 
+    def totals_and_slopes(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of f_c(u) over all filters and pixels (P,), and f_c'(u), which may overwrite u; outside of grad mode."""
+        return _batch.total(self.values(u)), self.slopes(u)
+
     @abstractmethod
     def ranges(self, like: Tensor) -> Ranges:
         """Bounds on f_c'' at the current theta."""
@@ -80,8 +85,7 @@ class FilterRegularizer(Regularizer):
 
     def _chunks(self, x: Tensor) -> Iterator[slice]:
         """Rows of planes (P, 1, H, W) to process at once."""
-        entries = self.bank.fields * x.shape[-1] * x.shape[-2]
-        count = max(1, _CHUNK_ENTRIES // max(1, entries))
+        count = self.samples_at_once(x[:, :1])
         return (slice(k, k + count) for k in range(0, x.shape[0], count))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,14 +123,19 @@ class FilterRegularizer(Regularizer):
         flat, result = planes(x), planes(out.contiguous())
         values = []
         for rows in self._chunks(flat):
-            u = self.bank(flat[rows])
-            values.append(_batch.total(self.values(u)))
-            result[rows] += self.bank.adjoint(self.slopes(u))
+            total, slopes = self.totals_and_slopes(self.bank(flat[rows]))
+            values.append(total)
+            result[rows] += self.bank.adjoint(slopes)
         return self._per_sample(torch.cat(values), x), result.reshape(out.shape)
 
     def directional(self, x: Tensor, v: Tensor) -> Tensor:
         """sum <f'(K x), K v>: differentiating it in theta needs no adjoint of K."""
         return (self.slopes(self.bank(planes(x))) * self.bank(planes(v))).sum()
+
+    def samples_at_once(self, x: Tensor) -> int:
+        """So many that one map of responses stays in reused memory."""
+        entries = self.bank.fields * x.shape[1] * x.shape[-1] * x.shape[-2]
+        return max(1, _CHUNK_ENTRIES // max(1, entries))
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x, with f''(K x) computed once."""
@@ -233,6 +242,22 @@ class FilterHessian(TermHessian):
     def select(self, index: Tensor) -> TermHessian:
         chosen = _batch.select(self._second.unflatten(0, (-1, self._channels)), index)
         return FilterHessian(self._regularizer, chosen.flatten(0, 1), self._channels)
+
+    def averaged(self, like: Tensor) -> tuple[Basis, Tensor] | None:
+        """max(0, sum_c mean(f''_c) |k_c^|^2) in the Fourier basis of the image, the border ignored."""
+        size = (like.shape[-2], like.shape[-1])
+        bank = self._regularizer.bank
+        if min(size) < bank.size:
+            return None
+        with torch.no_grad():
+            means = self._second.mean((2, 3)) @ bank.power(size, like).flatten(1)
+            values = means.clamp(min=0.0).reshape(-1, self._channels, size[0], size[1] // 2 + 1)
+        return Fourier(2), values
+
+    def symbol(self, basis: Basis, like: Tensor) -> Symbol | None:
+        """:meth:`averaged` where the basis is its own."""
+        found = self.averaged(like)
+        return Symbol(found[1], exact=False) if found is not None and found[0] == basis else None
 
     def diagonal(self) -> Tensor | None:
         """Diagonal of K' diag(max(f'', 0)) K plus a thousandth of its mean: positive, for preconditioners."""

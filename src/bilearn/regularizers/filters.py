@@ -68,6 +68,14 @@ class FilterBank(nn.Module):
         """
         return symbol_maximum(self.taps(weights) * weights.sqrt().reshape(-1, 1, 1, 1))
 
+    def power(self, size: tuple[int, int], like: Tensor) -> Tensor:
+        """(fields, H, W//2 + 1) |k_c^|^2 on the frequencies of images of ``size`` (H, W), at least that of the filters."""
+
+        def compute() -> Tensor:
+            return torch.fft.rfft2(self.taps(like)[:, 0].contiguous(), s=size).abs().square()
+
+        return self._cache.get("power", self, (size, like.dtype, like.device), compute)
+
     def lengths(self, like: Tensor) -> Tensor:
         """(fields,) bounds on |(K x)_{c,j}| / |x|: the 2-norms of the filters."""
         return self.taps(like).flatten(1).norm(dim=1)
@@ -116,7 +124,7 @@ class Filters(FilterBank):
 
         def compute() -> Tensor:
             filters = self.filters.to(like)
-            return filters - filters.mean((2, 3), keepdim=True) if self.zero_mean else filters
+            return interleaved(filters - filters.mean((2, 3), keepdim=True) if self.zero_mean else filters)
 
         return self._cache.get("taps", self, (like.dtype, like.device), compute)
 
@@ -139,6 +147,11 @@ class Filters(FilterBank):
         """Exact."""
         with torch.no_grad():
             return F.conv_transpose2d(u, self.taps(u).square(), padding=self.padding)
+
+
+def interleaved(taps: Tensor) -> Tensor:
+    """The filters in a layout that makes responses lie pixel by pixel: convolutions of one channel run up to twice as fast."""
+    return taps.to(memory_format=torch.channels_last)
 
 
 def symbol_maximum(taps: Tensor) -> Tensor:

@@ -43,6 +43,13 @@ class TermHessian(Hessian):
         """Eigenvalues of H in ``basis``, or a nonnegative approximation of them, or None."""
         return None
 
+    def averaged(self, like: Tensor) -> tuple[Basis, Tensor] | None:
+        """A basis and the nonnegative eigenvalues in it of H with its coefficients averaged over the image, or None.
+
+        Offered where dividing by them between square roots of the diagonal is a better preconditioner than the diagonal.
+        """
+        return None
+
     @property
     def decoupled(self) -> bool:
         """Whether H is diagonal."""
@@ -93,6 +100,10 @@ class Regularizer(nn.Module):
     def directional(self, x: Tensor, v: Tensor) -> Tensor:
         """sum_i <grad R(x_i), v_i>, a scalar that is differentiable in the parameters in grad mode."""
         return (self.grad(x) * v).sum()
+
+    def samples_at_once(self, x: Tensor) -> int:
+        """How many of the samples of x to differentiate at once: all, unless temporaries would be large."""
+        return max(1, _batch.size(x))
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Second derivative at x."""
@@ -233,6 +244,10 @@ class Sum(Regularizer):
     def directional(self, x: Tensor, v: Tensor) -> Tensor:
         """Sum over the terms."""
         return reduce(torch.add, [t.directional(x, v) for t in self._each()])
+
+    def samples_at_once(self, x: Tensor) -> int:
+        """The smallest number of any term."""
+        return min(t.samples_at_once(x) for t in self._each())
 
     def hessian(self, x: Tensor) -> TermHessian:
         """Sum of the Hessians."""

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from bilearn import _batch
 from bilearn.parameters import Log10, learnable
 from bilearn.regularizers.filter_chain import FilterChain, random_layers
 from bilearn.regularizers.filter_regularizer import FilterRegularizer, Ranges
@@ -102,11 +104,31 @@ class RidgeRegularizer(FilterRegularizer):
 
     def slopes(self, u: Tensor) -> Tensor:
         """a b c_1 - a w c_2."""
-        (inner, outer), (steep, weak) = self._thresholds(u), self._factors(u)
         if torch.is_grad_enabled():
-            return steep * u.clamp(-inner, inner) - weak * u.clamp(-outer, outer)
+            return self._differentiable_slopes(u)
+        (inner, outer), (steep, weak) = self._thresholds(u), self._factors(u)
         sharp = u.clamp(-inner, inner).mul_(steep)
         return sharp if self.weak == 0 else sharp.sub_(u.clamp_(-outer, outer).mul_(weak))
+
+    def totals_and_slopes(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """With s = a b c_1 - a w c_2 the values add up to <s, u> - a b |c_1|^2/2 + a w |c_2|^2/2."""
+        (inner, outer), (steep, weak) = self._thresholds(u), self._factors(u)
+        sharp = u.clamp(-inner, inner)
+        squares = steep * _batch.norm(sharp).square()
+        slopes = sharp.mul_(steep)
+        if self.weak > 0:
+            wide = u.clamp(-outer, outer)
+            squares = squares - weak * _batch.norm(wide).square()
+            slopes.sub_(wide.mul_(weak))
+        return _batch.total(u.mul_(slopes)) - squares / 2, slopes
+
+    def _differentiable_slopes(self, u: Tensor) -> Tensor:
+        """The same as a/(t g) [clip(b t g u) - w clip(t g u)], whose clips at +-1 are cheaper to differentiate."""
+        gain = (self.scale * self.gains).reshape(-1, 1, 1)
+        clipped = F.hardtanh(u * (self.sharpness * gain).to(u))
+        if self.weak > 0:
+            clipped = clipped - self.weak * F.hardtanh(u * gain.to(u))
+        return clipped * (self.weight / gain).to(u)
 
     def seconds(self, u: Tensor) -> Tensor:
         """a b where |u| is below the first threshold, minus a w where it is below the second."""
