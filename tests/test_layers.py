@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("problem",),
     ("linear_systems", "operators"),
     ("fidelities", "regularizers"),
+    ("_rotated",),
     ("variational", "fixed_points"),
     ("mri",),
     ("lower",),

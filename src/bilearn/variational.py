@@ -11,10 +11,11 @@ from torch import Tensor
 
 from bilearn import _batch
 from bilearn._dense import LARGEST, dense_solver
+from bilearn._rotated import rotate
 from bilearn._spectral import Cosine, Fourier
 from bilearn._tridiagonal import solve_tridiagonal
 from bilearn.curvature import Constant, Curvature
-from bilearn.energy import Advance, Apply, Energy, Hessian
+from bilearn.energy import Advance, Apply, Energy, Hessian, Rotated
 from bilearn.fidelities import Fidelity
 from bilearn.operators import ForwardOperator, Identity
 from bilearn.regularizers import Regularizer, TermHessian
@@ -210,6 +211,18 @@ class VariationalHessian(Hessian):
             return self._spectral(weight, exact=False) if own is None else own
         inverse = 1 / (data + diagonal)
         return lambda v: inverse * v
+
+    def rotated(self, single: bool) -> Rotated | None:
+        """In the basis in which the operator diagonalizes A' diag(weight) A exactly."""
+        data = self._operator.normal_spectrum(self._weight, self._like)
+        transform = None if data is None or not data.exact else data.basis.transform()
+        if data is None or transform is None:
+            return None
+        prior = self._prior.symbol(data.basis, self._like)
+        if prior is None:
+            return None
+        inverse = 1 / (data.values.clamp(min=0.0) + prior.values)
+        return rotate(transform, data.values, inverse, self._prior, single)
 
     def _tridiagonal(self, diagonal: Tensor, off: Tensor) -> Apply:
         shape = self._like.shape
