@@ -34,6 +34,7 @@ class Correction:
     indefinite: Tensor
     cost: Cost
 
+
 _SINGLE = 1e-4
 """Smallest relative residual that single precision is asked for."""
 

@@ -67,8 +67,9 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     4. At the start, and where no t is accepted, d = -g instead, scaled so that d0 moves no coordinate by more than
        ``first_step``, and the memory starts anew; if that fails too, the method stops with NO_PROGRESS.
     5. Errors of gradients are believed to be ``leniency`` times smaller than their bounds: decreases are proved all the
-       same, directions are not. Before the method stops for any reason the bound itself is made small, at the current
-       point; if it was too large for that, the leniency falls to a tenth and the method goes on.
+       same, directions are not. Where intervals of values left a comparison open, the leniency falls to a tenth. Before
+       the method stops for any reason the bound itself is made small, at the current point; if it was too large for that,
+       the leniency falls as well and the method goes on.
 
     References: Liu, Nocedal, On the limited memory BFGS method, Math. Program. 45 (1989); Bertsekas, Projected Newton
     methods for optimization problems with simple constraints, SIAM J. Control Optim. 20 (1982); Schmidt, van den Berg,
@@ -100,7 +101,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     max_step: float = 0.3
     line_search_steps: int = 20
     gradient_accuracy: float = 0.1
-    leniency: float = 100.0
+    leniency: float = 30.0
     value_accuracy: float = 0.1
     gradient_tolerance: float = 1e-6
     relative_tolerance: float = 0.0
@@ -227,6 +228,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
                 best=verdict.current,
                 current=verdict.current,
                 evaluations=state.evaluations + 1 + verdict.requests,
+                leniency=max(1.0, 0.1 * state.leniency) if verdict.requests else state.leniency,
             )
             if verdict.accepted or not verdict.decided:
                 return verdict, state
