@@ -6,7 +6,7 @@ from bilearn.mri.fidelity import KSpaceFidelity
 from bilearn.mri.fourier import FourierTransform
 from bilearn.mri.non_cartesian import NonCartesian, nonuniform_fourier
 from bilearn.mri.pattern import FreePattern, GroupedPattern, Pattern, mirrored
-from bilearn.mri.weighting import Linear, Odds, Square, Weighting
+from bilearn.mri.weighting import Linear, Odds, Share, Square, Weighting
 
 __all__ = [
     "CoilFourierTransform",
@@ -17,6 +17,7 @@ __all__ = [
     "Linear",
     "NonCartesian",
     "Odds",
+    "Share",
     "Pattern",
     "Square",
     "Weighting",

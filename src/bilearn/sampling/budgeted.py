@@ -19,9 +19,12 @@ from bilearn.upper import ProjectedLBFGS
 
 @dataclass(frozen=True)
 class Continuation:
-    """From degrees to zeros and ones by a growing concave penalty c mean(s (1 - s)).
+    """From degrees to zeros and ones: weightings in which parts of samples count less and less, then a growing concave
+    penalty c mean(s (1 - s)).
 
     Args:
+        steepness: q of :class:`bilearn.mri.Share`, stage by stage, in units of the inverse of the ridge; at 1 a part of a
+            sample counts no more than its part.
         first: c mean(s (1 - s)) at the relaxed solution, as a part of the loss there.
         growth: factor of c from one stage to the next.
         stages: most stages.
@@ -33,6 +36,7 @@ class Continuation:
         ValueError: if a number is out of range.
     """
 
+    steepness: tuple[float, ...] = (0.01, 0.1, 1.0)
     first: float = 0.1
     growth: float = 3.0
     stages: int = 12
@@ -41,6 +45,8 @@ class Continuation:
     decrease_tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
+        if not all(q >= 0 for q in self.steepness):
+            raise ValueError(f"Continuation.steepness: found {self.steepness}, expected numbers >= 0")
         if not (self.first > 0 and self.growth > 1 and self.stages >= 1 and self.max_steps >= 1 and self.binary > 0):
             raise ValueError(
                 f"Continuation: found {self}, expected positive numbers and growth > 1",
@@ -88,10 +94,18 @@ def learn_budgeted(
     trial.status = status.value
     relaxed = sharp(objective, best.theta)
     trial.snap("relaxed", relaxed, objective)
+    loose = replace(bounded, decrease_tolerance=continuation.decrease_tolerance)
+    weighting = problem.fidelity.weighting
+    for stage, q in enumerate(continuation.steepness, 1):
+        problem.fidelity.weighting = weighting.steeper(q / problem.ridge())
+        objective.forget()
+        best, status = trial.stages.run(f"{trial.name}/share-{stage}", objective, loose, continuation.max_steps)
+        trial.status = status.value
+    if continuation.steepness:
+        trial.snap("shared", sharp(objective, best.theta), objective)
     degrees = best.theta[part]
     spread = float((degrees * (1 - degrees)).mean())
     weight = continuation.first * relaxed.value / max(spread, 1e-3)
-    loose = replace(bounded, decrease_tolerance=continuation.decrease_tolerance)
     for stage in range(1, continuation.stages + 1):
         if float((degrees * (1 - degrees)).sum()) < continuation.binary:
             break
@@ -104,6 +118,7 @@ def learn_budgeted(
     trial.snap("binary", sharp(objective, best.theta), objective)
     trial.keep_degrees()
     trial.count(objective)
+    problem.fidelity.weighting = weighting
 
     trial.set_units(units.choose(degrees, points))
     trial.count(trial.measure("rounded"))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bilearn.hypergradient import HypergradientEstimator
-from bilearn.losses import SquaredError
+from bilearn.losses import SquaredError, UpperLoss
 from bilearn.lower import LowerSolver, NewtonCG
 from bilearn.mri import KSpaceFidelity
 from bilearn.parameters import ParameterVector
@@ -46,6 +46,7 @@ class SamplingProblem:
         solver: LowerSolver | None = None,
         estimator: HypergradientEstimator | None = None,
         batch_size: int | None = None,
+        loss: UpperLoss | None = None,
     ) -> None:
         if not isinstance(energy.fidelity, KSpaceFidelity):
             raise ValueError(
@@ -64,7 +65,8 @@ class SamplingProblem:
                 f"kspace, truth: found {tuple(self.y.shape)} and {tuple(self.x.shape)} for a pattern of shape "
                 f"{tuple(degrees.shape)}, expected the same last axes"
             )
-        self.loss = SquaredError(1.0 / (2 * degrees.numel()))
+        self.scale = 1.0 / (2 * degrees.numel())
+        self.loss: UpperLoss = SquaredError(self.scale) if loss is None else loss
         self.solver = NewtonCG() if solver is None else solver
         self.estimator, self.batch_size = estimator, batch_size
         self._pattern_parameters = [p for p in self.pattern.parameters() if p.requires_grad]
@@ -129,6 +131,16 @@ class SamplingProblem:
         """s on the grid, detached."""
         with torch.no_grad():
             return self.pattern().detach()
+
+    @property
+    def least_squares(self) -> bool:
+        """Whether the loss is a function of residuals."""
+        return self.loss.residual(self.x[:1], self.x[:1]) is not None
+
+    def ridge(self) -> float:
+        """Strong convexity of the regularizer; at least 1e-6, so that it can be divided by."""
+        constant = self.energy.regularizer.curvature(self.x[:1]).strong_convexity
+        return max(float(torch.as_tensor(constant.value).min()), 1e-6)
 
     def zero_loss(self) -> float:
         """Mean loss of the reconstruction zero."""
