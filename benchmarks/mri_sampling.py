@@ -38,7 +38,7 @@ from bilearn.variational import VariationalEnergy
 
 LEVELS = {32: (0.0030, 0.0023), 64: (0.0028, 0.0012), 128: (0.0017, 0.0007)}
 ALLOWED = {32: (5.0, 20.0), 64: (5.0, 40.0), 128: (25.0, 180.0)}
-STARTS = (0.5, 0.7, 0.3)
+STARTS = [0.5, 0.7, 0.3]
 
 
 def energy(n: int, alpha: float, gamma: float = 1e-2) -> VariationalEnergy:
@@ -93,13 +93,14 @@ class Watch(Callback):
                     str(total["hessian_products"]),
                     str(int((degrees > 0).sum())),
                 ]
+                print(level, *self.passed[level], flush=True)
 
 
-def example(sizes: list[int], threads: int) -> None:
+def example(sizes: list[int], starts: list[float], threads: int) -> None:
     rows = []
     for n in sizes:
         x, y = square(n)
-        for start in STARTS:
+        for start in starts:
             watch = Watch(LEVELS[n])
             result = learn_sampling(energy(n, 1e-3), y, x, penalty=(0.1, 0.1), starts=[Start(start)], callbacks=[watch])
             for level, allowed in zip(LEVELS[n], ALLOWED[n], strict=True):
@@ -181,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("example", "budget", "scale"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[32])
+    parser.add_argument("--starts", type=float, nargs="+", default=STARTS, help="degrees that example starts from")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.25])
     parser.add_argument("--size", type=int, default=192)
     parser.add_argument("--pairs", type=int, default=7)
@@ -191,7 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     parts: dict[str, Callable[[], None]] = {
-        "example": lambda: example(options.sizes, options.threads),
+        "example": lambda: example(options.sizes, options.starts, options.threads),
         "budget": lambda: budget(options.sizes, options.rates, options.threads),
         "scale": lambda: scale(
             options.images, options.size, options.pairs, options.price, options.steps, options.threads

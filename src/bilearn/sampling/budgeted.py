@@ -36,7 +36,7 @@ class Continuation:
         ValueError: if a number is out of range.
     """
 
-    steepness: tuple[float, ...] = (0.01, 0.1, 1.0)
+    steepness: tuple[float, ...] = ()
     first: float = 0.1
     growth: float = 3.0
     stages: int = 12
