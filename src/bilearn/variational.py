@@ -169,8 +169,11 @@ class VariationalHessian(Hessian):
         return self._prior.add_to(out, v)
 
     def select(self, index: Tensor) -> Hessian:
-        weight, like = _batch.select(self._weight, index), _batch.select(self._like, index)
-        return VariationalHessian(self._operator, weight, self._prior.select(index), like)
+        # a weight that all samples and channels share stays one, which tells operators that they diagonalize it
+        shared = self._weight.stride(0) == 0 and self._weight.shape[0] > 0
+        rest = self._weight.shape[1:]
+        weight = self._weight[:1].expand(len(index), *rest) if shared else _batch.select(self._weight, index)
+        return VariationalHessian(self._operator, weight, self._prior.select(index), _batch.select(self._like, index))
 
     def direct(self) -> Apply | None:
         """Division where everything is diagonal, a tridiagonal solve for signals, division in a cosine or Fourier basis.

@@ -8,4 +8,13 @@ from bilearn.losses.smoothed_l1 import SmoothedL1
 from bilearn.losses.squared_error import SquaredError
 from bilearn.losses.ssim import SSIMLoss
 
-__all__ = ["CallableLoss", "NegativePSNR", "SSIMLoss", "SimilarityError", "SmoothedL1", "SquaredError", "UpperLoss", "as_loss"]
+__all__ = [
+    "CallableLoss",
+    "NegativePSNR",
+    "SSIMLoss",
+    "SimilarityError",
+    "SmoothedL1",
+    "SquaredError",
+    "UpperLoss",
+    "as_loss",
+]

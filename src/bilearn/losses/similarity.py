@@ -6,10 +6,11 @@ mu 1 plus the rest x~, orthogonal to 1 since the g_j add up to 1, and SSIM is A 
     A = (2 mu mu* + c1) / (mu^2 + mu*^2 + c1),     B = (2 <x~, x~*> + c2) / (|x~|^2 + |x~*|^2 + c2),     |A|, |B| <= 1.
 
 dA/dmu = 2 (mu* - A mu) / (mu^2 + mu*^2 + c1), |mu* - A mu| <= sqrt(2) r with r^2 = mu^2 + mu*^2, and r / (r^2 + c1) <=
-1 / (2 sqrt(c1)). So |dA/dmu| <= sqrt(2 / c1), in the same way |grad B| <= sqrt(2 / c2) in the norm of < , >, and the two act on
-orthogonal parts: SSIM moves by at most K |d| with K^2 = 2/c1 + 2/c2 for a change d. Over all positions, by Jensen's
-inequality, the mean moves by at most K sqrt(w / n) |d|_2, w the largest sum over the positions p of the window weight that a pixel
-has there. Away from the border w = 1; with reflection an axis adds at most g_1 <= 0.22 at each of its ends, so w <= 1.44^2.
+1 / (2 sqrt(c1)). So |dA/dmu| <= sqrt(2 / c1), in the same way |grad B| <= sqrt(2 / c2) in the norm of < , >, and the two act
+on orthogonal parts: SSIM moves by at most K |d| with K^2 = 2/c1 + 2/c2 for a change d. Over all n positions, by Jensen's
+inequality, the mean moves by at most K sqrt(w / n) |d|_2, w the largest sum over positions of the window weight that a
+pixel has there. Away from the border w = 1; with reflection an axis adds at most g_1 <= 0.22 at each of its ends, so
+w <= 1.44^2.
 """
 
 from __future__ import annotations

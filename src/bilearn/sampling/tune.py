@@ -13,7 +13,8 @@ _STEPS = 30
 def tune(problem: SamplingProblem, stages: Stages, name: str, tolerance: float = 1e-4) -> Evaluation:
     """The mean loss at the learnable numbers outside of the pattern that minimize it, as a certified evaluation.
 
-    Gauss-Newton from the present values, over their logarithms, or L-BFGS-B for a loss without residuals; where nothing is learnable there, the loss as it is.
+    Gauss-Newton from the present values, over their logarithms, or L-BFGS-B for a loss without residuals; where nothing is
+    learnable there, the loss as it is.
 
     Args:
         problem: the training problem; its energy is left at the answer.
