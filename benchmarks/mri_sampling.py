@@ -1,13 +1,15 @@
 """Learning sampling patterns: the example of Sherry et al. (2020), exact budgets, and larger images.
 
     python benchmarks/mri_sampling.py example --sizes 32 64 128
-    python benchmarks/mri_sampling.py budget --sizes 32 --rates 0.1 0.2 0.3 0.4
+    python benchmarks/mri_sampling.py budget --size 32 --pairs 4 --steps 40 --rates 0.05 0.1 0.2 0.3 0.4 0.5
     python benchmarks/mri_sampling.py scale --images brain-train --size 192 --pairs 7 --threads 2
     python benchmarks/mri_sampling.py scale --images shoulder --size 1024 --pairs 1 --threads 2
 
 ``example``: the white square of the published notebook, noise 0.03 with ``torch.manual_seed(0)``, beta1 = beta2 = 0.1,
 eps = gamma = 1e-2, TV with its cubic smoothing; alpha alone from 1e-3 first, then degrees and alpha, then exchanges. One row
 per level of the objective and start: CPU seconds, gradients and Hessian products until then, the first stage included.
+``budget``: MR images at every moment of the way to a mask: degrees as in 2020, degrees that count as their part, zeros and
+ones, exactly the asked number, alpha tuned, samples exchanged.
 ``scale``: MR images that ship with other packages, noise 0.03; alpha alone with every sample, then degrees (from 0.5) and
 alpha until the projected gradient and its certified error together are below 1e-3 of the first.
 """
@@ -27,7 +29,7 @@ from torch import Tensor
 from bilearn.callbacks import Callback, Progress
 from bilearn.mri import FreePattern, sampling_energy
 from bilearn.regularizers import CubicAbsolute, SmoothedTV
-from bilearn.sampling import SamplingPenalty, SamplingProblem, Start, learn_sampling
+from bilearn.sampling import Continuation, SamplingPenalty, SamplingProblem, Start, learn_sampling
 from bilearn.sampling.learn import PENALIZED_OPTIMIZER
 from bilearn.sampling.stage import Stages
 from bilearn.sampling.tune import tune
@@ -125,21 +127,27 @@ def example(sizes: list[int], starts: list[float], threads: int) -> None:
     show(f"Sherry et al. 2020 example, {machine(threads)}", columns, rows)
 
 
-def budget(sizes: list[int], rates: list[float], threads: int) -> None:
+def budget(images: str, n: int, pairs: int, rates: list[float], steps: int, threads: int) -> None:
     rows = []
-    for n in sizes:
-        x, y = square(n)
-        for rate in rates:
-            result = learn_sampling(energy(n, 1e-3), y, x, rate=rate)
-            for a in result.attempts:
-                mark = "*" if a.name == result.best else ""
-                psnr = [f"{a.at(name).psnr:.2f}" for name in ("relaxed", "binary", "rounded", "tuned")]
-                seconds = f"{a.seconds:.1f}"
-                rows.append(
-                    [f"{n}", f"{rate}", a.name + mark, f"{a.last.samples}", *psnr, f"{a.last.psnr:.2f}", seconds]
-                )
-    columns = ["pixels", "rate", "start", "samples", "relaxed dB", "binary", "rounded", "tuned", "exchanged", "CPU s"]
-    show(f"Exact budgets, PSNR, {machine(threads)}", columns, rows)
+    setup = StudySetup(images=(images,), size=n, count=pairs)
+    data = setup.pairs()
+    names = ("relaxed", "shared", "binary", "rounded", "tuned", "exchanged")
+    for rate in rates:
+        result = learn_sampling(
+            setup.energy(setup.learnable_pattern()),
+            data.kspace,
+            data.truth,
+            rate=rate,
+            starts=[Start(0.5, spectrum=0.5)],
+            continuation=Continuation(steepness=(0.01, 0.1, 1.0), max_steps=steps),
+            max_steps=steps,
+        )
+        a = result.attempt
+        moments = {s.name: f"{s.psnr:.2f}" for s in a.snapshots}
+        rows.append([f"{rate}", f"{a.last.samples}", *(moments.get(k, "") for k in names), f"{a.seconds:.1f}"])
+        print(*rows[-1], flush=True)
+    columns = ["rate", "samples", *names, "CPU s"]
+    show(f"Exact budgets, mean PSNR in dB, {images}, {n} x {n}, {pairs} pairs, {machine(threads)}", columns, rows)
 
 
 def scale(images: str, n: int, pairs: int, price: float, steps: int, threads: int) -> None:
@@ -194,7 +202,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     parts: dict[str, Callable[[], None]] = {
         "example": lambda: example(options.sizes, options.starts, options.threads),
-        "budget": lambda: budget(options.sizes, options.rates, options.threads),
+        "budget": lambda: budget(
+            options.images, options.size, options.pairs, options.rates, options.steps, options.threads
+        ),
         "scale": lambda: scale(
             options.images, options.size, options.pairs, options.price, options.steps, options.threads
         ),
