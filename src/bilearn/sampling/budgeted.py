@@ -66,10 +66,11 @@ def learn_budgeted(
     """Learn a mask of exactly ``points`` samples and the other numbers.
 
     1. Minimize the loss over {0 <= s <= 1, sum of samples = points} and the other numbers ("relaxed").
-    2. Add c mean(s (1 - s)) and minimize again, c growing, until the degrees are zeros and ones ("binary" is the loss
-       without that penalty). The relaxed solution spreads over many more points than are asked for wherever b = s^2 is
-       already large against the ridge at small s, so its value is out of reach of every mask; the concave penalty leads
-       from there to a good mask.
+    2. Where the continuation has a ``steepness``: minimize again with weightings in which a part of a sample counts less and
+       less ("shared" is the loss at the end, with the last of them). The relaxed solution spreads over many more points than
+       are asked for wherever b = s^2 is already large against the ridge at small s, so its value is out of reach of every
+       mask; with a steepness of 1 it is not. Then add c mean(s (1 - s)) and minimize again, c growing, until the degrees are
+       zeros and ones ("binary" is the loss without that penalty).
     3. Round: exactly the asked number, the largest degrees ("rounded"); tune the other numbers for it ("tuned").
     4. Exchange: predict what every unit is worth (``exchange.py``), swap the least useful taken units with the most
        promising others, all pairs whose predictions promise a fall, then half of them, and so on; keep the first set

@@ -18,8 +18,8 @@ from bilearn.variational import VariationalEnergy
 class SamplingProblem:
     """Training pairs and an energy whose data term a pattern weights.
 
-    The loss of a pair is |x - x*|^2 / (2 n), n the number of pixels: the mean of the squared error over all real numbers
-    of a complex image, as in the experiments of Sherry et al. (2020).
+    The loss of a pair, unless another one is given, is |x - x*|^2 / (2 n), n the number of pixels: the mean of the squared
+    error over all real numbers of a complex image, as in the experiments of Sherry et al. (2020).
 
     Args:
         energy: made by :func:`bilearn.mri.sampling_energy`; something in it must be learnable.
@@ -28,9 +28,11 @@ class SamplingProblem:
         solver: lower-level method; Newton's if None.
         estimator: of hypergradients.
         batch_size: pairs solved at once.
+        loss: of a pair.
 
     Attributes:
         energy, fidelity, pattern: the energy and its parts.
+        scale: 1 / (2 n).
         y, x: data and true images in two channels, in the dtype of the pattern.
         learns_pattern, learns_rest: whether there are learnable numbers in the pattern and elsewhere.
 
