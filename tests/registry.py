@@ -39,7 +39,7 @@ from bilearn.lower.mixed_precision import MixedPrecision
 from bilearn.lower.nesterov import NesterovGradient
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
-from bilearn.mri import FreePattern, Linear, Odds, Square, Weighting, birdcage_maps, sampling_energy
+from bilearn.mri import FreePattern, Linear, Odds, Share, Square, Weighting, birdcage_maps, sampling_energy
 from bilearn.mri.patterns import (
     CenteredPattern,
     LinePattern,
@@ -543,6 +543,7 @@ ENERGIES: list[EnergyCase] = [
         (2, *SIGNAL),
         grid=True,
     ),
+    EnergyCase("kspace_share-tv", sampling((4, 3), Share(9.0), lambda: tv(coupled=True, xi=0.5, learn=())), (2, 4, 3)),
     EnergyCase("kspace_odds-tv", sampling((4, 3), Odds(), lambda: tv(coupled=True, xi=0.5, learn=())), (2, 4, 3)),
     EnergyCase("kspace_coils-tv", coils, (2, 4, 3)),
     EnergyCase("kspace_symmetric-tv", symmetric_points, (2, 4, 3)),

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("problem",),
     ("linear_systems", "operators"),
     ("fidelities", "regularizers"),
+    ("_rotated",),
     ("variational", "fixed_points", "pretraining"),
     ("mri",),
     ("lower",),

@@ -5,10 +5,24 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Transform:
+    """An orthonormal change of basis Q between images and real vectors.
+
+    Attributes:
+        enter: Q.
+        leave: Q'.
+    """
+
+    enter: Callable[[Tensor], Tensor]
+    leave: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,10 @@ class Basis(ABC):
     @abstractmethod
     def laplacian(self, like: Tensor) -> Tensor:
         """Eigenvalues of K'K for finite differences K with the boundary condition of this basis."""
+
+    def transform(self) -> Transform | None:
+        """The change of basis, with real and imaginary part of the coefficients last, where it is worth staying in it."""
+        return None
 
     def _sum(self, eigenvalues: list[Tensor]) -> Tensor:
         count = len(eigenvalues)
@@ -59,6 +77,18 @@ class ComplexFourier(Basis):
         axes = tuple(range(-self.axes, 0))
         spectrum = torch.fft.fftn(as_complex(v, self.axes), dim=axes) * multiplier
         return as_channels(torch.fft.ifftn(spectrum, dim=axes), self.axes)
+
+    def transform(self) -> Transform:
+        """Images (..., 2, *spatial) to coefficients (..., 1, *spatial, 2)."""
+        return Transform(self._enter, self._leave)
+
+    def _enter(self, x: Tensor) -> Tensor:
+        axes = tuple(range(-self.axes, 0))
+        return torch.view_as_real(torch.fft.fftn(as_complex(x, self.axes), dim=axes, norm="ortho"))
+
+    def _leave(self, v: Tensor) -> Tensor:
+        axes = tuple(range(-self.axes, 0))
+        return as_channels(torch.fft.ifftn(torch.view_as_complex(v), dim=axes, norm="ortho"), self.axes)
 
     def laplacian(self, like: Tensor) -> Tensor:
         """Sum over axes of 4 sin^2(pi k/n), periodic boundary."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ Advance = Callable[[Tensor], Any]
 class Hessian(ABC):
     """Second derivative of an energy in x at a fixed point, as a linear map.
 
-    An author must write ``__call__`` and ``select``, and may write ``direct`` and ``preconditioner``.
+    An author must write ``__call__`` and ``select``, and may write ``direct``, ``preconditioner`` and ``rotated``.
     """
 
     @abstractmethod
@@ -38,6 +39,31 @@ class Hessian(ABC):
     def preconditioner(self) -> Apply | None:
         """A symmetric positive definite approximation of the inverse, or None."""
         return None
+
+    def rotated(self, single: bool) -> Rotated | None:
+        """The same map in a basis in which products and preconditioner cost less, or None.
+
+        Args:
+            single: in single precision, where the map can be computed in it.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """Q H Q' for an orthonormal basis Q.
+
+    Attributes:
+        hessian: Q H Q', in the dtype of its vectors.
+        enter: Q, from the image's dtype to that of the vectors.
+        leave: Q', back.
+        single: whether the vectors have less precision than the image.
+    """
+
+    hessian: Hessian
+    enter: Apply
+    leave: Apply
+    single: bool
 
 
 class AutogradHessian(Hessian):

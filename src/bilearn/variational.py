@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from bilearn import _batch
 from bilearn._dense import LARGEST, dense_solver
+from bilearn._rotated import rotate
 from bilearn._spectral import Cosine, Fourier
 from bilearn._tridiagonal import solve_tridiagonal
 from bilearn.curvature import Constant, Curvature
-from bilearn.energy import Advance, Apply, Energy, Hessian
+from bilearn.energy import Advance, Apply, Energy, Hessian, Rotated
 from bilearn.fidelities import Fidelity
 from bilearn.operators import ForwardOperator, Identity
 from bilearn.regularizers import Regularizer, TermHessian
@@ -180,8 +181,11 @@ class VariationalHessian(Hessian):
         return self._prior.add_to(out, v)
 
     def select(self, index: Tensor) -> Hessian:
-        weight, like = _batch.select(self._weight, index), _batch.select(self._like, index)
-        return VariationalHessian(self._operator, weight, self._prior.select(index), like)
+        # a weight that all samples and channels share stays one, which tells operators that they diagonalize it
+        shared = self._weight.stride(0) == 0 and self._weight.shape[0] > 0
+        rest = self._weight.shape[1:]
+        weight = self._weight[:1].expand(len(index), *rest) if shared else _batch.select(self._weight, index)
+        return VariationalHessian(self._operator, weight, self._prior.select(index), _batch.select(self._like, index))
 
     def direct(self) -> Apply | None:
         """Division where everything is diagonal, a tridiagonal solve for signals, division in a cosine or Fourier basis.
@@ -230,6 +234,18 @@ class VariationalHessian(Hessian):
         mean = _batch.expand(_batch.total(data.expand_as(total)) / _batch.samples(total), total)
         multiplier = 1 / (mean + values)
         return lambda v: root * basis.multiply(root * v, multiplier)
+
+    def rotated(self, single: bool) -> Rotated | None:
+        """In the basis in which the operator diagonalizes A' diag(weight) A exactly."""
+        data = self._operator.normal_spectrum(self._weight, self._like)
+        transform = None if data is None or not data.exact else data.basis.transform()
+        if data is None or transform is None:
+            return None
+        prior = self._prior.symbol(data.basis, self._like)
+        if prior is None:
+            return None
+        inverse = 1 / (data.values.clamp(min=0.0) + prior.values)
+        return rotate(transform, data.values, inverse, self._prior, single)
 
     def _tridiagonal(self, diagonal: Tensor, off: Tensor) -> Apply:
         shape = self._like.shape

@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilearn.losses import CallableLoss, NegativePSNR, SmoothedL1, SquaredError, SSIMLoss, UpperLoss, as_loss
+from bilearn.losses import (
+    CallableLoss,
+    NegativePSNR,
+    SimilarityError,
+    SmoothedL1,
+    SquaredError,
+    SSIMLoss,
+    UpperLoss,
+    as_loss,
+)
+from bilearn.losses.similarity import ssim_lipschitz
 
 
 def pair(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -126,6 +136,52 @@ def test_ssim_agrees_with_scikit_image() -> None:
     assert torch.allclose((high - low) / 2, torch.full((2,), 0.2, dtype=torch.float64))
 
 
+def magnitudes() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 2, 24, 20)
+    target = torch.randn(shape, generator=generator, dtype=torch.float64)
+    target[0] = 0
+    target[1, :, 6:] *= 1e-3
+    return target + 0.05 * torch.randn(shape, generator=generator, dtype=torch.float64), target
+
+
+def test_similarity_of_magnitudes() -> None:
+    x, target = magnitudes()
+    loss, plain = SimilarityError(0.5, 2.0), SimilarityError(0.5, 0.0)
+    assert torch.allclose(plain(x, target), SquaredError(0.5)(x, target))
+    sizes = [t.norm(dim=1, keepdim=True) for t in (x, target)]
+    for i in (1, 2):
+        part = SSIMLoss(float(sizes[1][i].max()))(sizes[0][i : i + 1], sizes[1][i : i + 1])
+        assert float(loss(x, target)[i] - plain(x, target)[i]) == pytest.approx(2 * float(part), rel=1e-9)
+    assert torch.allclose(loss(target, target), torch.zeros(3, dtype=torch.float64), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-10, 1e-4, 1e-2, 1.0, 100.0])
+def test_the_interval_of_similarity_holds_in_the_ball(size: float) -> None:
+    x, target = magnitudes()
+    loss, radius = SimilarityError(0.5, 2.0), torch.full((3,), size, dtype=torch.float64)
+    for point in (x, target):
+        low, high = loss.interval(point, target, radius)
+        noise = torch.randn(10, *x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        for direction in (x - target, loss.grad(point + 1e-9 * x, target), *noise):
+            moved = point + size * direction / direction.flatten(1).norm(dim=1).reshape(3, 1, 1, 1)
+            value = loss(moved, target)
+            assert bool(((low <= value) & (value <= high)).all())
+
+
+def test_the_slope_of_ssim_stays_below_its_constant() -> None:
+    """Alternating pixels on a dark truth of the worst amplitude: within a factor of five of the bound."""
+    shape = (1, 1, 30, 30)
+    sign = 1 - 2 * (torch.arange(30)[:, None] + torch.arange(30) & 1).double()
+    steepest = 0.0
+    for amplitude in (1e-3, 5e-3, 1e-2, 3e-2):
+        for image in (torch.full(shape, amplitude, dtype=torch.float64), amplitude * sign.expand(shape)):
+            slope = SSIMLoss(1.0).grad(image, torch.zeros_like(image))
+            steepest = max(steepest, float(slope.norm()))
+    bound = ssim_lipschitz(900)
+    assert bound / 5 < steepest <= bound
+
+
 def test_callable_losses() -> None:
     x, target = pair()
     radius = torch.full((4,), 0.1, dtype=torch.float64)
@@ -155,6 +211,10 @@ def test_errors_name_the_field() -> None:
         SSIMLoss(0.0)
     with pytest.raises(ValueError, match="lipschitz: found 0"):
         SSIMLoss(lipschitz=0.0)
+    with pytest.raises(ValueError, match="weight: found -1"):
+        SimilarityError(1.0, -1.0)
+    with pytest.raises(ValueError, match="factor: found 0"):
+        SimilarityError(0.0)
     with pytest.raises(ValueError, match=r"expected two batches of images"):
         SSIMLoss()(x, target)
     with pytest.raises(ValueError, match="target: found shape"):

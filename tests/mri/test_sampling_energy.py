@@ -13,7 +13,7 @@ from bilearn.hypergradient import ImplicitHypergradient
 from bilearn.linear_systems import ConjugateGradient, Direct, default_method, solve_linear
 from bilearn.losses import SquaredError
 from bilearn.lower import ClosedForm, NewtonCG, default_solver, minimize
-from bilearn.mri import FreePattern, KSpaceFidelity, Linear, Odds, Pattern, Square, Weighting, sampling_energy
+from bilearn.mri import FreePattern, KSpaceFidelity, Linear, Odds, Pattern, Share, Square, Weighting, sampling_energy
 from bilearn.regularizers import SmoothedTV, SquaredH1, Sum, Tikhonov
 from bilearn.solution import Tolerance
 from bilearn.testing import check_energy
@@ -41,12 +41,29 @@ def data(shape: tuple[int, ...] = GRID) -> tuple[Tensor, Tensor]:
     return x, torch.randn((2, 2, *shape), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("weighting", [Square(), Linear(), Odds()])
+@pytest.mark.parametrize("weighting", [Square(), Linear(), Odds(), Share(0.0), Share(100.0)])
 def test_slopes(weighting: Weighting) -> None:
     s = (0.05 + 0.9 * rand((7,), 4)).requires_grad_(True)
     (slope,) = torch.autograd.grad(weighting(s).sum(), s)
     assert torch.allclose(weighting.slope(s.detach()), slope, rtol=1e-13)
     assert bool((slope >= 0).all())
+
+
+@pytest.mark.parametrize("q", [0.0, 1.0, 100.0])
+def test_a_part_of_a_sample_counts_no_more_than_its_part(q: float) -> None:
+    s, h = torch.linspace(0, 1, 101, dtype=torch.float64), torch.linspace(0, q, 50, dtype=torch.float64)[:, None]
+    b = Share(q)(s)
+    effect = b * (1 + h) / (1 + b * h)
+    assert bool((effect <= s.square() + 1e-14).all())
+    assert torch.allclose(effect[-1], s.square(), rtol=1e-12)
+    assert torch.equal(Share(0.0)(s), Square()(s))
+    assert Square().steeper(q) == Share(7.0).steeper(q) == Share(q)
+    assert Linear().steeper(q) == Linear()
+
+
+def test_steepness_is_a_finite_number() -> None:
+    with pytest.raises(ValueError, match="q: found -1"):
+        Share(-1.0)
 
 
 @pytest.mark.parametrize(("weighting", "slope"), [(Square(), lambda s: 2 * s), (Odds(), lambda s: (1 - s) ** -2)])

@@ -7,7 +7,7 @@ from bilearn.mri.fourier import FourierTransform
 from bilearn.mri.non_cartesian import NonCartesian, nonuniform_adjoint, nonuniform_fourier
 from bilearn.mri.non_cartesian_energy import NonCartesianEnergy
 from bilearn.mri.pattern import FreePattern, GroupedPattern, Pattern, mirrored
-from bilearn.mri.weighting import Linear, Odds, Square, Weighting
+from bilearn.mri.weighting import Linear, Odds, Share, Square, Weighting
 
 __all__ = [
     "CoilFourierTransform",
@@ -20,6 +20,7 @@ __all__ = [
     "NonCartesianEnergy",
     "Odds",
     "Pattern",
+    "Share",
     "Square",
     "Weighting",
     "birdcage_maps",

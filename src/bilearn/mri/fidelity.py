@@ -88,6 +88,7 @@ class KSpaceFidelity(Fidelity):
     def _bound(self, v: Tensor, radius: Tensor) -> Tensor:
         with torch.no_grad():
             grid = self.pattern().ndim
-            size = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim - grid)))
+            # vector_norm over leading axes takes ten times as long
+            size = v.square().sum(tuple(range(1, v.ndim - grid))).sqrt_()
             bound = radius * self.pattern.scaled_norm(self._scaled(size))
             return torch.where(radius > 0, bound, torch.zeros_like(bound))

@@ -267,6 +267,10 @@ class PotentialRegularizer(Regularizer):
             return 8 * unit * (root * error + self.ridge(x).abs().max() * norm)
 
 
+def _cast(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    return [t.to(dtype) for t in tensors]
+
+
 class PotentialHessian(TermHessian):
     """Second derivative of a :class:`PotentialRegularizer` at one point."""
 
@@ -296,6 +300,12 @@ class PotentialHessian(TermHessian):
         amplitudes = [_batch.select(a, index) for a in self._amplitudes]
         return PotentialHessian(
             self._regularizer, amplitudes, [_batch.select(e, index) for e in self._unit], self._ridge
+        )
+
+    def cast(self, dtype: torch.dtype) -> TermHessian | None:
+        """Its fields in another precision."""
+        return PotentialHessian(
+            self._regularizer, _cast(self._amplitudes, dtype), _cast(self._unit, dtype), self._ridge.to(dtype)
         )
 
     @cached_property
@@ -365,6 +375,11 @@ class PrimalDualHessian(PotentialHessian):
         parts = (tuple(self._amplitudes), tuple(self._unit), tuple(self._dual))
         amplitudes, unit, dual = (list(p) for p in _batch.select(parts, index))
         return PrimalDualHessian(self._regularizer, amplitudes, unit, self._ridge, dual)
+
+    def cast(self, dtype: torch.dtype) -> TermHessian | None:
+        """Its fields in another precision."""
+        amplitudes, unit, dual = (_cast(p, dtype) for p in (self._amplitudes, self._unit, self._dual))
+        return PrimalDualHessian(self._regularizer, amplitudes, unit, self._ridge.to(dtype), dual)
 
     @cached_property
     def _weights(self) -> list[Tensor]:

@@ -50,6 +50,10 @@ class TermHessian(Hessian):
         """
         return None
 
+    def cast(self, dtype: torch.dtype) -> TermHessian | None:
+        """The same map for vectors of another precision, or None."""
+        return None
+
     @property
     def decoupled(self) -> bool:
         """Whether H is diagonal."""
@@ -202,6 +206,12 @@ class SumHessian(TermHessian):
         symbols = [p.symbol(basis, like) for p in self._parts]
         values = _sum([None if s is None else s.values for s in symbols])
         return None if values is None else Symbol(values, all(s is not None and s.exact for s in symbols))
+
+    def cast(self, dtype: torch.dtype) -> TermHessian | None:
+        """Where every part can be cast."""
+        parts = [p.cast(dtype) for p in self._parts]
+        known = [p for p in parts if p is not None]
+        return SumHessian(known) if len(known) == len(parts) else None
 
     @property
     def decoupled(self) -> bool:

@@ -84,6 +84,10 @@ class DiagonalHessian(TermHessian):
         uniform = all(stride == 0 for stride in self._weight.stride())
         return Symbol(_batch.expand(mean, like), uniform)
 
+    def cast(self, dtype: torch.dtype) -> TermHessian | None:
+        """The diagonal in another precision."""
+        return DiagonalHessian(self._weight.to(dtype))
+
     @property
     def decoupled(self) -> bool:
         """It is diagonal."""

@@ -13,7 +13,8 @@ below it (``full`` for the first stage, ``<start>/learn``, ``<start>/return-1``,
 ``<start>/binary-1``, ..., ``<start>/tune`` with a budget), with history and checkpoints, and the same call continues an
 interrupted run.
 
-The moments, by name: "relaxed" (degrees), "returned" (after samples came back), "binary" (end of the continuation, before
+The moments, by name: "relaxed" (degrees), "returned" (after samples came back), "shared" (degrees that count as their part,
+where the continuation has a steepness), "binary" (end of the continuation, before
 rounding), "rounded" (mask, other numbers as before), "tuned" (other numbers tuned for the mask), "exchanged" (after swaps,
 tuned again). Values of "relaxed" and "returned" include penalties, the others are mean losses.
 """

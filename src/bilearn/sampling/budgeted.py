@@ -19,9 +19,12 @@ from bilearn.upper import ProjectedLBFGS
 
 @dataclass(frozen=True)
 class Continuation:
-    """From degrees to zeros and ones by a growing concave penalty c mean(s (1 - s)).
+    """From degrees to zeros and ones: weightings in which parts of samples count less and less, then a growing concave
+    penalty c mean(s (1 - s)).
 
     Args:
+        steepness: q of :class:`bilearn.mri.Share`, stage by stage, in units of the inverse of the ridge; at 1 a part of a
+            sample counts no more than its part.
         first: c mean(s (1 - s)) at the relaxed solution, as a part of the loss there.
         growth: factor of c from one stage to the next.
         stages: most stages.
@@ -33,6 +36,7 @@ class Continuation:
         ValueError: if a number is out of range.
     """
 
+    steepness: tuple[float, ...] = ()
     first: float = 0.1
     growth: float = 3.0
     stages: int = 12
@@ -41,6 +45,8 @@ class Continuation:
     decrease_tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
+        if not all(q >= 0 for q in self.steepness):
+            raise ValueError(f"Continuation.steepness: found {self.steepness}, expected numbers >= 0")
         if not (self.first > 0 and self.growth > 1 and self.stages >= 1 and self.max_steps >= 1 and self.binary > 0):
             raise ValueError(
                 f"Continuation: found {self}, expected positive numbers and growth > 1",
@@ -60,10 +66,11 @@ def learn_budgeted(
     """Learn a mask of exactly ``points`` samples and the other numbers.
 
     1. Minimize the loss over {0 <= s <= 1, sum of samples = points} and the other numbers ("relaxed").
-    2. Add c mean(s (1 - s)) and minimize again, c growing, until the degrees are zeros and ones ("binary" is the loss
-       without that penalty). The relaxed solution spreads over many more points than are asked for wherever b = s^2 is
-       already large against the ridge at small s, so its value is out of reach of every mask; the concave penalty leads
-       from there to a good mask.
+    2. Where the continuation has a ``steepness``: minimize again with weightings in which a part of a sample counts less and
+       less ("shared" is the loss at the end, with the last of them). The relaxed solution spreads over many more points than
+       are asked for wherever b = s^2 is already large against the ridge at small s, so its value is out of reach of every
+       mask; with a steepness of 1 it is not. Then add c mean(s (1 - s)) and minimize again, c growing, until the degrees are
+       zeros and ones ("binary" is the loss without that penalty).
     3. Round: exactly the asked number, the largest degrees ("rounded"); tune the other numbers for it ("tuned").
     4. Exchange: predict what every unit is worth (``exchange.py``), swap the least useful taken units with the most
        promising others, all pairs whose predictions promise a fall, then half of them, and so on; keep the first set
@@ -88,10 +95,18 @@ def learn_budgeted(
     trial.status = status.value
     relaxed = sharp(objective, best.theta)
     trial.snap("relaxed", relaxed, objective)
+    loose = replace(bounded, decrease_tolerance=continuation.decrease_tolerance)
+    weighting = problem.fidelity.weighting
+    for stage, q in enumerate(continuation.steepness, 1):
+        problem.fidelity.weighting = weighting.steeper(q / problem.ridge())
+        objective.forget()
+        best, status = trial.stages.run(f"{trial.name}/share-{stage}", objective, loose, continuation.max_steps)
+        trial.status = status.value
+    if continuation.steepness:
+        trial.snap("shared", sharp(objective, best.theta), objective)
     degrees = best.theta[part]
     spread = float((degrees * (1 - degrees)).mean())
     weight = continuation.first * relaxed.value / max(spread, 1e-3)
-    loose = replace(bounded, decrease_tolerance=continuation.decrease_tolerance)
     for stage in range(1, continuation.stages + 1):
         if float((degrees * (1 - degrees)).sum()) < continuation.binary:
             break
@@ -104,6 +119,7 @@ def learn_budgeted(
     trial.snap("binary", sharp(objective, best.theta), objective)
     trial.keep_degrees()
     trial.count(objective)
+    problem.fidelity.weighting = weighting
 
     trial.set_units(units.choose(degrees, points))
     trial.count(trial.measure("rounded"))

@@ -100,7 +100,7 @@ def predicted_changes(
         finally:
             problem.fidelity.weighting = weighting
         assert gradient is not None
-        second = problem.loss.factor * (move * response).square() * misfit
+        second = problem.scale * (move * response).square() * misfit
         total = gradient[part] + _to_units(problem, parameters, second)[part]
         if penalty is not None:
             total = total + (penalty.costs(end) - penalty.costs(now)) / now.numel()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bilearn.callbacks import Callback
 from bilearn.hypergradient import HypergradientEstimator
+from bilearn.losses import UpperLoss
 from bilearn.lower import LowerSolver
 from bilearn.parameters import ParameterVector
 from bilearn.sampling.budgeted import Continuation, learn_budgeted
@@ -52,6 +53,7 @@ def learn_sampling(
     max_exchanges: int = 30,
     seconds: float | None = None,
     batch_size: int | None = None,
+    loss: UpperLoss | None = None,
     directory: str | Path | None = None,
     checkpoint_every: int = 10,
     callbacks: Sequence[Callback] = (),
@@ -89,6 +91,8 @@ def learn_sampling(
         max_exchanges: rounds of exchanges, with a budget.
         seconds: limit on the time of this call; stages not reached are cut short.
         batch_size: pairs solved at once where memory is short.
+        loss: of a pair, in place of the mean squared error. One without an interval (:class:`bilearn.losses.SSIMLoss`) ends
+            exchanges, which are kept only where values prove that they help; :class:`bilearn.losses.SimilarityError` has one.
         directory: where everything is recorded; the same call with the same directory continues an interrupted run.
         checkpoint_every: steps between two checkpoints.
         callbacks: watchers of every stage.
@@ -102,7 +106,7 @@ def learn_sampling(
             f"penalty, rate, count: found {penalty}, {rate} and {count}, expected exactly one of them; "
             "penalty=(0.1, 0.1) or rate=0.25"
         )
-    problem = SamplingProblem(energy, kspace, truth, solver, estimator, batch_size)
+    problem = SamplingProblem(energy, kspace, truth, solver, estimator, batch_size, loss)
     if not problem.learns_pattern:
         raise ValueError("pattern: found no learnable number, expected a pattern made with learn=True")
     cost = SamplingPenalty(*penalty) if isinstance(penalty, tuple) else penalty

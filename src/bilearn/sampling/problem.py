@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bilearn.hypergradient import HypergradientEstimator
-from bilearn.losses import SquaredError
+from bilearn.losses import SquaredError, UpperLoss
 from bilearn.lower import LowerSolver, NewtonCG
 from bilearn.mri import KSpaceFidelity
 from bilearn.parameters import ParameterVector
@@ -18,8 +18,8 @@ from bilearn.variational import VariationalEnergy
 class SamplingProblem:
     """Training pairs and an energy whose data term a pattern weights.
 
-    The loss of a pair is |x - x*|^2 / (2 n), n the number of pixels: the mean of the squared error over all real numbers
-    of a complex image, as in the experiments of Sherry et al. (2020).
+    The loss of a pair, unless another one is given, is |x - x*|^2 / (2 n), n the number of pixels: the mean of the squared
+    error over all real numbers of a complex image, as in the experiments of Sherry et al. (2020).
 
     Args:
         energy: made by :func:`bilearn.mri.sampling_energy`; something in it must be learnable.
@@ -28,9 +28,11 @@ class SamplingProblem:
         solver: lower-level method; Newton's if None.
         estimator: of hypergradients.
         batch_size: pairs solved at once.
+        loss: of a pair.
 
     Attributes:
         energy, fidelity, pattern: the energy and its parts.
+        scale: 1 / (2 n).
         y, x: data and true images in two channels, in the dtype of the pattern.
         learns_pattern, learns_rest: whether there are learnable numbers in the pattern and elsewhere.
 
@@ -46,6 +48,7 @@ class SamplingProblem:
         solver: LowerSolver | None = None,
         estimator: HypergradientEstimator | None = None,
         batch_size: int | None = None,
+        loss: UpperLoss | None = None,
     ) -> None:
         if not isinstance(energy.fidelity, KSpaceFidelity):
             raise ValueError(
@@ -64,7 +67,8 @@ class SamplingProblem:
                 f"kspace, truth: found {tuple(self.y.shape)} and {tuple(self.x.shape)} for a pattern of shape "
                 f"{tuple(degrees.shape)}, expected the same last axes"
             )
-        self.loss = SquaredError(1.0 / (2 * degrees.numel()))
+        self.scale = 1.0 / (2 * degrees.numel())
+        self.loss: UpperLoss = SquaredError(self.scale) if loss is None else loss
         self.solver = NewtonCG() if solver is None else solver
         self.estimator, self.batch_size = estimator, batch_size
         self._pattern_parameters = [p for p in self.pattern.parameters() if p.requires_grad]
@@ -129,6 +133,16 @@ class SamplingProblem:
         """s on the grid, detached."""
         with torch.no_grad():
             return self.pattern().detach()
+
+    @property
+    def least_squares(self) -> bool:
+        """Whether the loss is a function of residuals."""
+        return self.loss.residual(self.x[:1], self.x[:1]) is not None
+
+    def ridge(self) -> float:
+        """Strong convexity of the regularizer; at least 1e-6, so that it can be divided by."""
+        constant = self.energy.regularizer.curvature(self.x[:1]).strong_convexity
+        return max(float(torch.as_tensor(constant.value).min()), 1e-6)
 
     def zero_loss(self) -> float:
         """Mean loss of the reconstruction zero."""

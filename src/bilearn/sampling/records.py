@@ -26,7 +26,7 @@ class Snapshot:
     """One moment of a run.
 
     Attributes:
-        name: "relaxed", "binary", "rounded", "tuned" or "exchanged"; see :func:`bilearn.sampling.learn_sampling`.
+        name: "relaxed", "shared", "binary", "rounded", "tuned" or "exchanged"; see :func:`bilearn.sampling.learn_sampling`.
         value: computed objective (penalties included where there are any).
         lower, upper: interval that contains the exact objective.
         certified: whether every constant behind the interval was declared.

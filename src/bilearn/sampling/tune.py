@@ -13,7 +13,8 @@ _STEPS = 30
 def tune(problem: SamplingProblem, stages: Stages, name: str, tolerance: float = 1e-4) -> Evaluation:
     """The mean loss at the learnable numbers outside of the pattern that minimize it, as a certified evaluation.
 
-    Gauss-Newton from the present values, over their logarithms; where nothing is learnable there, the loss as it is.
+    Gauss-Newton from the present values, over their logarithms, or L-BFGS-B for a loss without residuals; where nothing is
+    learnable there, the loss as it is.
 
     Args:
         problem: the training problem; its energy is left at the answer.
@@ -25,7 +26,7 @@ def tune(problem: SamplingProblem, stages: Stages, name: str, tolerance: float =
         objective = problem.objective(None, pattern=True, rest=False)
         return objective.value(objective.parameters.get())
     objective = problem.objective(None, pattern=False)
-    chosen = default_optimizer(objective.parameters, least_squares=True)
+    chosen = default_optimizer(objective.parameters, problem.least_squares)
     best, _ = stages.run(name, objective, type(chosen)(gradient_tolerance=tolerance), _STEPS)
     objective.parameters.set(best.theta)
     return best

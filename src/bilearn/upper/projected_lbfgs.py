@@ -10,7 +10,16 @@ from torch import Tensor
 
 from bilearn.evaluation import Evaluation
 from bilearn.parameters import ParameterVector
-from bilearn.upper.accuracy import Verdict, compare, finite, gradient_of, known_error, scale_of, sharpen
+from bilearn.upper.accuracy import (
+    Verdict,
+    believed_error,
+    compare,
+    finite,
+    gradient_of,
+    known_error,
+    scale_of,
+    sharpen,
+)
 from bilearn.upper.feasible import Budget, box_descent
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 from bilearn.upper.warp import coordinate_rates
@@ -29,12 +38,14 @@ class ProjectedLBFGSState(UpperState):
         steps, changes: the latest moves (P,) and the changes of the gradient over them, oldest first.
         initial_value: F at the start.
         initial_slope: |d0| at the start.
+        leniency: how many times larger than wanted the proved bound of a gradient may be.
     """
 
     steps: tuple[Tensor, ...] = ()
     changes: tuple[Tensor, ...] = ()
     initial_value: float = math.nan
     initial_slope: float = math.nan
+    leniency: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,10 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
        what is known, within [0.1, 0.5]; by 0.1 where theta' is not downhill.
     4. At the start, and where no t is accepted, d = -g instead, scaled so that d0 moves no coordinate by more than
        ``first_step``, and the memory starts anew; if that fails too, the method stops with NO_PROGRESS.
+    5. Errors of gradients are believed to be ``leniency`` times smaller than their bounds: decreases are proved all the
+       same, directions are not. Where intervals of values left a comparison open, the leniency falls to a tenth. Before
+       the method stops for any reason the bound itself is made small, at the current point; if it was too large for that,
+       the leniency falls as well and the method goes on.
 
     References: Liu, Nocedal, On the limited memory BFGS method, Math. Program. 45 (1989); Bertsekas, Projected Newton
     methods for optimization problems with simple constraints, SIAM J. Control Optim. 20 (1982); Schmidt, van den Berg,
@@ -68,6 +83,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         max_step: longest move of a logarithmic or logit coordinate in one step.
         line_search_steps: most trials along one direction.
         gradient_accuracy: largest error of a gradient relative to its projected norm, below 1.
+        leniency: how many times larger the proved bound of that error may be until progress stops; 1 wants proofs always.
         value_accuracy: value accuracy relative to the first-order decrease, in a comparison the intervals leave open.
         gradient_tolerance: STATIONARY when the projected gradient and its error bound are below this times |F| per unit
             of coordinate.
@@ -85,6 +101,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     max_step: float = 0.3
     line_search_steps: int = 20
     gradient_accuracy: float = 0.1
+    leniency: float = 30.0
     value_accuracy: float = 0.1
     gradient_tolerance: float = 1e-6
     relative_tolerance: float = 0.0
@@ -101,6 +118,8 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         for name in ("acceptance", "gradient_accuracy", "value_accuracy"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"ProjectedLBFGS: found {name}={getattr(self, name)}, expected a number in (0, 1)")
+        if not self.leniency >= 1.0:
+            raise ValueError(f"ProjectedLBFGS: found leniency={self.leniency}, expected at least 1")
         if not (self.first_step > 0 and self.max_step > 0):
             raise ValueError(
                 f"ProjectedLBFGS: found first_step={self.first_step}, max_step={self.max_step}, expected positive numbers"
@@ -121,7 +140,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
 
     def init(self, objective: Oracle, theta: Tensor) -> ProjectedLBFGSState:
         first = objective.hypergradient(self.project(objective.parameters, theta), None)
-        start, requests = self._tighten(objective, first, 0.0)
+        start, requests = self._tighten(objective, first, 0.0, self.leniency)
         return ProjectedLBFGSState(
             best=start,
             current=start,
@@ -129,16 +148,44 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
             status=UpperStatus.RUNNING if finite(start) else UpperStatus.NON_FINITE,
             initial_value=start.value,
             initial_slope=self.slope(objective.parameters, start) if finite(start) else math.nan,
+            leniency=self.leniency,
         )
 
     def step(self, objective: Oracle, state: ProjectedLBFGSState) -> ProjectedLBFGSState:
+        following = self._advance(objective, state)
+        if following.status in (UpperStatus.RUNNING, UpperStatus.NON_FINITE, UpperStatus.STATIONARY):
+            return following
+        return self._prove(objective, following)
+
+    def _prove(self, objective: Oracle, state: ProjectedLBFGSState) -> ProjectedLBFGSState:
+        """Step 5: the state as it is if the gradient's error is proved to be small, else a sharper one that goes on."""
+        floor = 0.5 * self._goal(state, scale_of(state.initial_value, state.current.value))
+        wanted = max(self.gradient_accuracy * self.slope(objective.parameters, state.current), floor)
+        if state.leniency == 1.0 or known_error(state.current) <= wanted:
+            return state
+        leniency = max(1.0, 0.1 * state.leniency)
+        current, requests = self._tighten(objective, state.current, floor, leniency)
+        return replace(
+            state,
+            best=current,
+            current=current,
+            evaluations=state.evaluations + requests,
+            status=UpperStatus.RUNNING,
+            leniency=leniency,
+        )
+
+    def _advance(self, objective: Oracle, state: ProjectedLBFGSState) -> ProjectedLBFGSState:
         parameters, current = objective.parameters, state.current
         scale = scale_of(state.initial_value, current.value)
+        goal = self._goal(state, scale)
+        if self.slope(parameters, current) <= goal < self.slope(parameters, current) + known_error(current):
+            current, requests = self._tighten(objective, current, 0.5 * goal, 1.0)
+            state = replace(state, best=current, current=current, evaluations=state.evaluations + requests)
         downhill = self.descent(parameters, current)
-        norm, error = float(torch.linalg.vector_norm(downhill)), known_error(current)
-        if norm + error <= self._goal(state, scale):
+        norm = float(torch.linalg.vector_norm(downhill))
+        if norm + known_error(current) <= goal:
             return replace(state, status=UpperStatus.STATIONARY)
-        if error >= norm:
+        if believed_error(current, state.leniency) >= norm:
             return replace(state, status=UpperStatus.SMALL_DECREASE)
 
         ways = [(self._direction(parameters, state, downhill), state.steps, state.changes)] if state.steps else []
@@ -171,7 +218,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
                     return None, state
                 length *= _SHRINK[0]
                 continue
-            accuracy = 0.5 * self.gradient_accuracy * self.slope(parameters, current)
+            accuracy = 0.5 * state.leniency * self.gradient_accuracy * self.slope(parameters, current)
             trial = objective.hypergradient(point, accuracy)
             verdict = compare(
                 objective, current, trial, hoped, self.acceptance, self.value_accuracy, self.decrease_tolerance * scale
@@ -181,6 +228,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
                 best=verdict.current,
                 current=verdict.current,
                 evaluations=state.evaluations + 1 + verdict.requests,
+                leniency=max(1.0, 0.1 * state.leniency) if verdict.requests else state.leniency,
             )
             if verdict.accepted or not verdict.decided:
                 return verdict, state
@@ -192,7 +240,7 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
     def _accept(
         self, objective: Oracle, state: ProjectedLBFGSState, verdict: Verdict, scale: float
     ) -> ProjectedLBFGSState:
-        trial, requests = self._tighten(objective, verdict.trial, 0.5 * self._goal(state, scale))
+        trial, requests = self._tighten(objective, verdict.trial, 0.5 * self._goal(state, scale), state.leniency)
         move = trial.theta - state.current.theta
         change = gradient_of(trial) - gradient_of(state.current)
         small = state.current.value - trial.value <= self.decrease_tolerance * scale
@@ -211,17 +259,19 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         """Projected gradient at which the method stops."""
         return max(self.gradient_tolerance * scale, self.relative_tolerance * state.initial_slope)
 
-    def _tighten(self, objective: Oracle, evaluation: Evaluation, floor: float) -> tuple[Evaluation, int]:
-        """Ask again until the error is at most ``gradient_accuracy`` times |d0|, or ``floor``, or no longer improves."""
+    def _tighten(
+        self, objective: Oracle, evaluation: Evaluation, floor: float, leniency: float
+    ) -> tuple[Evaluation, int]:
+        """Ask again until the believed error is at most ``gradient_accuracy`` times |d0|, or ``floor``, or stays."""
         requests = 0
         while requests < _MAX_REQUESTS and finite(evaluation):
-            before = known_error(evaluation)
+            before = believed_error(evaluation, leniency)
             goal = max(self.gradient_accuracy * self.slope(objective.parameters, evaluation), floor)
             if before <= goal:
                 break
-            evaluation = sharpen(objective.hypergradient, evaluation, max(0.5 * goal, 0.01 * before))
+            evaluation = sharpen(objective.hypergradient, evaluation, leniency * max(0.5 * goal, 0.01 * before))
             requests += 1
-            if known_error(evaluation) > 0.9 * before:
+            if believed_error(evaluation, leniency) > 0.9 * before:
                 break
         return evaluation, requests
 
