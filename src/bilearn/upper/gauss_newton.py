@@ -76,8 +76,8 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
     that error times the length of the step exceeds ``model_accuracy`` times the predicted decrease: the second matters where
     the model is badly conditioned. The believed error is the certified one divided by a leniency
     (:func:`bilearn.upper.accuracy.believed_error`), which falls by a factor of ten where values had to be asked for again, the
-    decreases having become smaller than what it leaves, and to 1 where a test says that the run is over: a run ends only when
-    the test holds with proved errors.
+    decreases having become smaller than what it leaves, and to 1 where a test says that the run is over. S and the radius
+    then start anew, since gradients that were merely believed made them; a run ends only when a test holds with proved errors.
 
     Conditions: a loss whose Hessian in the reconstruction is positive semidefinite, so that G exists; F bounded below with
     Lipschitz gradient on the box, G + S bounded; true bounds that the oracle can bring below any positive number. With
@@ -163,6 +163,9 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
             current=current,
             evaluations=following.evaluations + requests,
             status=UpperStatus.RUNNING,
+            secant=torch.zeros_like(following.secant),
+            radius=self.initial_radius,
+            augmented=False,
             leniency=1.0,
         )
 
@@ -203,13 +206,15 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
         negligible = 0.01 * self.decrease_tolerance * scale
         verdict = compare(objective, state.current, trial, predicted, self.acceptance, self.value_accuracy, negligible)
         current, trial, requests = verdict.current, verdict.trial, 1 + verdict.requests
-        if verdict.accepted:
-            floor = 0.5 * self.gradient_tolerance * scale
-            trial, more = tighten(objective.gauss_newton, parameters, trial, self.gradient_accuracy, floor, lenient)
-            requests += more
-        else:
+        reduced = max(1.0, 0.1 * lenient) if verdict.requests else lenient
+        if not verdict.accepted:
             objective.restore(home)
         chosen = trial if verdict.accepted else current
+        if verdict.accepted or reduced < lenient:
+            floor = 0.5 * self.gradient_tolerance * scale
+            ask, wanted = objective.gauss_newton, self.gradient_accuracy
+            chosen, more = tighten(ask, parameters, chosen, wanted, floor, reduced)
+            requests += more
         following = replace(
             state,
             best=chosen,
@@ -217,13 +222,14 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
             iteration=state.iteration + 1,
             evaluations=state.evaluations + requests,
             status=UpperStatus.RUNNING if verdict.decided else UpperStatus.SMALL_DECREASE,
-            leniency=max(1.0, 0.1 * lenient) if verdict.requests else lenient,
+            leniency=reduced,
         )
         if not finite(trial):
             return replace(following, radius=0.25 * length)
         following = replace(following, radius=self._radius(state.radius, proposal, verdict.decrease, trial))
         if not self.second_order:
             return following
+        trial = chosen if verdict.accepted else trial
         noise = believed_error(state.current, lenient) + believed_error(trial, lenient)
         return replace(
             following,
