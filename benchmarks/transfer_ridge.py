@@ -3,15 +3,16 @@
     python benchmarks/transfer_ridge.py --figure docs/images/gallery/transfer_ridge.png
 
 Photographs inside scikit-image, which the models have not seen: gray, 2 x 2 pixels averaged, crops of 48 x 48, four to tune
-on and eight others to test on. Weight and scale of CRR and WCRR, weight and smoothing of TV are tuned by
-:func:`bilearn.retuning.retune`. Operators of deepinv: Gaussian blur (1.5 pixels, periodic, noise 0.02), inpainting (half of the
-pixels, noise 0.02), and a sparse matrix made of deepinv's parallel-beam tomography (30 views, noise 0.01).
+on and eight others to test on. Weight and scale of CRR and WCRR, weight and smoothing of TV (the best of three starts) are
+tuned by :func:`bilearn.retuning.retune`. Operators of deepinv: Gaussian blur (1.5 pixels, periodic, noise 0.02), inpainting
+(half of the pixels, noise 0.02), and a sparse matrix made of deepinv's parallel-beam tomography (30 views, noise 0.01).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from bilearn.fidelities import LeastSquares
 from bilearn.lower import AcceleratedDescent, minimize
 from bilearn.model import LearnedModel
 from bilearn.regularizers import SmoothedTV
-from bilearn.retuning import retune
+from bilearn.retuning import Retuned, retune
 from bilearn.solution import Tolerance
 from bilearn.variational import VariationalEnergy
 
@@ -67,8 +68,19 @@ PROBLEMS: dict[str, tuple[Callable[[], Any], float]] = {
 }
 
 
-def total_variation() -> LearnedModel:
-    return LearnedModel(VariationalEnergy(LeastSquares(), SmoothedTV(0.01, xi=1e-5, nu=0.005)), {"dtype": "float32"})
+def total_variation(alpha: float, nu: float) -> LearnedModel:
+    return LearnedModel(VariationalEnergy(LeastSquares(), SmoothedTV(alpha, xi=1e-5, nu=nu)), {"dtype": "float32"})
+
+
+def tuned_tv(truth: Tensor, y: Tensor, physics: Any) -> Retuned:
+    """The best of three starts."""
+    starts = [total_variation(*start) for start in ((1e-2, 5e-3), (2e-3, 5e-3), (5e-4, 2e-2))]
+    found = [retune(start, truth, y, physics, ("alpha", "nu"), max_evaluations=80) for start in starts]
+    return min(found, key=lambda one: one.value)
+
+
+def tuned_ridge(name: str, truth: Tensor, y: Tensor, physics: Any) -> Retuned:
+    return retune(load(name), truth, y, physics, accuracy=1e-3, max_evaluations=25)
 
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
@@ -86,22 +98,27 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     truth = images()
-    models = {"TV": (total_variation(), ("alpha", "nu"), 80)}
-    models |= {name.upper(): (load(name), ("weight", "scale"), 25) for name in ("crr", "wcrr")}
+    methods: dict[str, Callable[[Tensor, Tensor, Any], Retuned]] = {
+        "TV": tuned_tv,
+        "CRR": partial(tuned_ridge, "crr"),
+        "WCRR": partial(tuned_ridge, "wcrr"),
+    }
     rows, pictures = [], []
     for problem, (make, sigma) in PROBLEMS.items():
         physics = make()
         clean = physics.A(truth)
         y = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
         row, panels = [problem, f"{sigma:g}"], [truth[TUNE], y[TUNE]]
-        for name, (model, numbers, limit) in models.items():
+        for name, tune in methods.items():
             begin = time.process_time()
-            tuned = retune(model, truth[:TUNE], y[:TUNE], physics, numbers, accuracy=1e-3, max_evaluations=limit)
+            tuned = tune(truth[:TUNE], y[:TUNE], physics)
             seconds = time.process_time() - begin
             x = reconstruct(tuned.model, y[TUNE:])
             row += [f"{float(psnr(x, truth[TUNE:]).mean()):.2f}", f"{seconds:.0f}"]
             panels.append(x[0])
-            found = {n: f"{float(tuned.model.parameters[f'regularizer.{n}']):.3g}" for n in numbers}
+            values = tuned.model.parameters
+            numbers = [k for k in ("alpha", "nu", "weight", "scale") if f"regularizer.{k}" in values]
+            found = {k: f"{float(values[f'regularizer.{k}']):.3g}" for k in numbers}
             print(problem, name, found, tuned.evaluations, "evaluations", row[-2], "dB", flush=True)
         rows.append(row)
         pictures.append((problem, panels))
