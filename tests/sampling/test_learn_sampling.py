@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from test_sampling_parts import Pairs, Rows
 from torch import Tensor
 
 from bilearn.callbacks import Callback, Progress
+from bilearn.hypergradient import ImplicitHypergradient
+from bilearn.losses import SimilarityError
 from bilearn.mri import FreePattern, Linear, Odds, Pattern, Square, Weighting, sampling_energy
 from bilearn.regularizers import (
     CubicAbsolute,
@@ -115,6 +119,34 @@ def test_budget_is_met_exactly(rate: float) -> None:
     again = SamplingProblem(energy, y, x)
     value = again.objective(None, pattern=True).value(again.objective(None, pattern=True).parameters.get(), 1e-12)
     assert attempt.last.lower <= value.value <= attempt.last.upper
+
+
+def test_degrees_that_count_as_their_part_gain_nothing_over_the_mask() -> None:
+    energy = free_energy(N)
+    x, y = square_image(N, 2)
+    steps = replace(QUICK, steepness=(0.1, 1.0))
+    result = learn_sampling(energy, y, x, rate=0.3, starts=[Start(0.5)], max_steps=12, continuation=steps)
+    attempt = result.attempt
+    assert [s.name for s in attempt.snapshots][:3] == ["relaxed", "shared", "binary"]
+    assert attempt.at("relaxed").upper < attempt.last.lower < attempt.at("shared").lower
+    assert all(s.certified for s in attempt.snapshots)
+    assert result.samples == round(0.3 * N * N)
+    assert SamplingProblem(energy, y, x).fidelity.weighting == Square()
+
+
+def test_a_loss_of_ones_own() -> None:
+    x, y = square_image(12)
+    results = {
+        weight: learn_sampling(
+            free_energy(12), y, x, rate=0.3, starts=[Start(0.5)], max_steps=4, continuation=QUICK, max_exchanges=1,
+            estimator=ImplicitHypergradient(error="estimate"), loss=SimilarityError(1 / 288, weight),
+        )
+        for weight in (0.0, 0.1)
+    }  # fmt: skip
+    plain, similar = (result.attempt.last for result in results.values())
+    assert similar.lower <= similar.value <= similar.upper < math.inf
+    assert similar.value > plain.value
+    assert results[0.1].quality["ssim"][0] > results[0.0].quality["ssim"][0]
 
 
 def test_every_number_of_samples_of_a_symmetric_signal() -> None:

@@ -141,6 +141,22 @@ def test_relative_tolerance_ends_early() -> None:
     assert loose.iteration < tight.iteration
 
 
+@pytest.mark.parametrize("error", ["above", "below", "mixed"])
+def test_a_lenient_run_asks_for_less_and_ends_with_a_proof(error: str) -> None:
+    ends, asked = [], []
+    for leniency in (1.0, 30.0):
+        oracle = problem(3).oracle(error)
+        method = ProjectedLBFGS(leniency=leniency, gradient_tolerance=1e-5, decrease_tolerance=1e-14)
+        final = run(method, oracle, max_steps=300)
+        assert final.status is UpperStatus.STATIONARY
+        scale = max(abs(final.current.value), 1e-8 * abs(final.initial_value - final.current.value))
+        assert method.slope(oracle.parameters, final.current) + final.current.gradient_bound <= 1e-5 * scale
+        ends.append(final.best.value)
+        asked.append([a for kind, _, a in oracle.asked if kind == "hypergradient" and a is not None])
+    assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+    assert asked[1][0] > 5 * asked[0][0]
+
+
 def test_state_survives_a_checkpoint_and_goes_on_alike() -> None:
     task, method = problem(3), ProjectedLBFGS(Budget(0, COUNT, 4.0))
     whole = run(method, task.oracle(), max_steps=12)

@@ -88,19 +88,41 @@ def learn_budgeted(
     """
     problem = trial.problem
     objective = problem.objective(None, pattern=True)
-    part = pattern_range(objective.parameters)
     bounded = replace(optimizer, budget=units.budget(objective.parameters, points))
     objective.parameters.set(bounded.project(objective.parameters, theta))
     best, status = trial.stages.run(f"{trial.name}/relaxed", objective, bounded, max_steps)
     trial.status = status.value
     relaxed = sharp(objective, best.theta)
     trial.snap("relaxed", relaxed, objective)
-    loose = replace(bounded, decrease_tolerance=continuation.decrease_tolerance)
+    weighting = problem.fidelity.weighting
+    try:
+        loose = replace(bounded, decrease_tolerance=continuation.decrease_tolerance)
+        degrees = _to_binary(trial, objective, loose, continuation, relaxed)
+    finally:
+        problem.fidelity.weighting = weighting
+    trial.count(objective)
+
+    trial.set_units(units.choose(degrees, points))
+    trial.count(trial.measure("rounded"))
+    tuned = trial.tuned("tuned", "tune")
+    if max_exchanges and _exchange(trial, units, tuned, max_exchanges):
+        trial.tuned("exchanged", "tune-exchanged")
+
+
+def _to_binary(
+    trial: Trial,
+    objective: ReducedObjective,
+    optimizer: ProjectedLBFGS,
+    continuation: Continuation,
+    relaxed: Evaluation,
+) -> Tensor:
+    """The continuation: (U,) degrees at its end. The weighting of the problem is left as it is there."""
+    problem, part, best = trial.problem, pattern_range(objective.parameters), relaxed
     weighting = problem.fidelity.weighting
     for stage, q in enumerate(continuation.steepness, 1):
         problem.fidelity.weighting = weighting.steeper(q / problem.ridge())
         objective.forget()
-        best, status = trial.stages.run(f"{trial.name}/share-{stage}", objective, loose, continuation.max_steps)
+        best, status = trial.stages.run(f"{trial.name}/share-{stage}", objective, optimizer, continuation.max_steps)
         trial.status = status.value
     if continuation.steepness:
         trial.snap("shared", sharp(objective, best.theta), objective)
@@ -111,21 +133,14 @@ def learn_budgeted(
         if float((degrees * (1 - degrees)).sum()) < continuation.binary:
             break
         objective.penalty = SamplingPenalty(concavity=weight)
-        best, status = trial.stages.run(f"{trial.name}/binary-{stage}", objective, loose, continuation.max_steps)
+        best, status = trial.stages.run(f"{trial.name}/binary-{stage}", objective, optimizer, continuation.max_steps)
         trial.status = status.value
         degrees = best.theta[part]
         weight *= continuation.growth
     objective.penalty = None
     trial.snap("binary", sharp(objective, best.theta), objective)
     trial.keep_degrees()
-    trial.count(objective)
-    problem.fidelity.weighting = weighting
-
-    trial.set_units(units.choose(degrees, points))
-    trial.count(trial.measure("rounded"))
-    tuned = trial.tuned("tuned", "tune")
-    if max_exchanges and _exchange(trial, units, tuned, max_exchanges):
-        trial.tuned("exchanged", "tune-exchanged")
+    return degrees
 
 
 def _exchange(trial: Trial, units: Units, tuned: Evaluation, rounds: int) -> bool:
