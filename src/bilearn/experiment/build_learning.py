@@ -102,9 +102,9 @@ def build_estimator(config: HypergradientConfig, seed: int = 0) -> Hypergradient
         return ValueFunctionPenalty(penalty=config.penalty, two_sided=config.two_sided)
     if config.kind == "zeroth-order":
         return ZerothOrder(directions=config.directions, seed=seed)
-    if config.kind == "implicit" and config.error == "observed":
-        return BalancedHypergradient()
-    return OneStep() if config.kind == "one-step" else ImplicitHypergradient(error=config.error)
+    if config.kind == "one-step":
+        return OneStep()
+    return BalancedHypergradient() if config.error == "observed" else ImplicitHypergradient(error=config.error)
 
 
 def build_optimizer(
