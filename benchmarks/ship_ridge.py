@@ -20,7 +20,7 @@ from train_ridge import images, noisy
 
 from bilearn import load
 from bilearn.fidelities import LeastSquares
-from bilearn.lower import minimize
+from bilearn.lower import AcceleratedDescent, minimize
 from bilearn.model import WEIGHTS, LearnedModel, load_model, save_model
 from bilearn.regularizers import SmoothedTV
 from bilearn.retuning import retune
@@ -47,8 +47,8 @@ def total_variation(train: Tensor) -> LearnedModel:
 
 
 def denoise(model: LearnedModel, y: Tensor) -> Tensor:
-    goal = Tolerance(gradient=2e-4 * y[0].numel() ** 0.5)
-    return minimize(model.energy, y.to(model.dtype), tolerance=goal, throw=False).x
+    goal = Tolerance(gradient=5e-4 * y[0].numel() ** 0.5)
+    return minimize(model.energy, y.to(model.dtype), AcceleratedDescent(), tolerance=goal, throw=False).x
 
 
 def main() -> None:

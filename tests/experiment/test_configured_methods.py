@@ -11,7 +11,7 @@ from bilearn.experiment import ConfigError, ExperimentConfig, parse_config, to_t
 from bilearn.experiment.build_learning import build_optimizer
 from bilearn.experiment.optimizer_schema import OptimizerConfig
 from bilearn.experiment.session import build, learn
-from bilearn.hypergradient import ImplicitHypergradient
+from bilearn.hypergradient import BalancedHypergradient, ImplicitHypergradient
 from bilearn.losses import SquaredError
 from bilearn.run_directory import RunDirectory
 from bilearn.upper import (
@@ -107,6 +107,8 @@ def test_budget_and_kind_of_error_reach_the_run(tmp_path: Path) -> None:
     text = DATA + '[solver]\nkind = "nesterov"\n[optimizer]\nkind = "maid"\n[hypergradient]\nerror = "estimate"\n'
     experiment = build(parse_config(text, "my.toml", "my", ["run.max_gradients=60"]))
     assert experiment.objective.estimator == ImplicitHypergradient(error="estimate")
+    config = parse_config(text.replace("estimate", "observed"), "test", "test")
+    assert build(config).objective.estimator == BalancedHypergradient()
     assert learn(experiment, RunDirectory(tmp_path)).status is UpperStatus.BUDGET
 
 
