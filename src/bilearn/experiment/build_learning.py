@@ -56,6 +56,7 @@ from bilearn.upper import (
     HOAG,
     LBFGSB,
     MAID,
+    AdaBelief,
     Adaptive,
     BayesianSearch,
     DynamicDFO,
@@ -153,7 +154,7 @@ def build_optimizer(
         return RandomSearch(count=config.points, seed=seed)
     if isinstance(config, BayesianConfig):
         return BayesianSearch(count=config.points, seed=seed)
-    method = getattr(torch.optim, config.method)
+    method = AdaBelief if config.method == "AdaBelief" else getattr(torch.optim, config.method)
     return TorchOptimizer(lambda parameters: method(parameters, lr=config.lr), gradient_tolerance=config.tolerance)
 
 

@@ -206,10 +206,10 @@ class DynamicDFOConfig(MethodConfig):
 
 
 class TorchConfig(MethodConfig):
-    """An optimizer of torch.optim."""
+    """An optimizer of torch.optim, or AdaBelief."""
 
     kind: Literal["torch"]
-    method: Literal["Adam", "AdamW", "SGD", "RMSprop", "Adagrad"] = "Adam"
+    method: Literal["Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "AdaBelief"] = "Adam"
     lr: PositiveFloat = Field(default=0.05, description="learning rate, in coordinates")
     tolerance: PositiveFloat = Field(
         default=1e-4, description="stop when the gradient is below this part of the objective"

@@ -1,5 +1,6 @@
 """Upper-level methods: they minimize F(theta) over a box and see only an :class:`Oracle`."""
 
+from bilearn.upper.adabelief import AdaBelief
 from bilearn.upper.bayesian_search import BayesianSearch
 from bilearn.upper.default import default_optimizer
 from bilearn.upper.dfols import DFOLS
@@ -33,6 +34,7 @@ __all__ = [
     "HOAG",
     "LBFGSB",
     "MAID",
+    "AdaBelief",
     "Adaptive",
     "BayesianSearch",
     "Budget",
