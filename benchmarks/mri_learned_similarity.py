@@ -2,7 +2,7 @@
 
     python benchmarks/mri_learned_similarity.py --rates 0.1 0.2 0.3 0.4
 
-The loss is |x - x*|^2 / (2 n) + weight (1 - SSIM of the magnitudes). Twenty slices to learn from, ten others to judge: mean PSNR
+The loss is |x - x*|^2 / (2 n) + weight (1 - SSIM of the magnitudes). Twenty slices to learn from, ten to judge: mean PSNR
 and SSIM, and the learned mask minus the others, image by image, with the standard deviation and the number of images won.
 """
 
