@@ -23,26 +23,26 @@ class Continuation:
     penalty c mean(s (1 - s)).
 
     Args:
-        steepness: q of :class:`bilearn.mri.Share`, stage by stage, in units of the inverse of the ridge; at 1 a part of a
-            sample counts no more than its part.
         first: c mean(s (1 - s)) at the relaxed solution, as a part of the loss there.
         growth: factor of c from one stage to the next.
         stages: most stages.
         max_steps: limit on the steps of each.
         binary: it ends when sum s (1 - s) is below this many units.
         decrease_tolerance: a stage ends when a step lowers its objective by less than this part.
+        steepness: q of :class:`bilearn.mri.Share`, stage by stage, in units of the inverse of the ridge; at 1 a part of a
+            sample counts no more than its part.
 
     Raises:
         ValueError: if a number is out of range.
     """
 
-    steepness: tuple[float, ...] = ()
     first: float = 0.1
     growth: float = 3.0
     stages: int = 12
     max_steps: int = 30
     binary: float = 0.5
     decrease_tolerance: float = 1e-4
+    steepness: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(q >= 0 for q in self.steepness):
