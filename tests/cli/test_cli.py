@@ -3,11 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import start, wait_for_rows
 from typer.testing import CliRunner
 
 from bilearn.cli.main import app
@@ -238,28 +238,11 @@ def test_resume_goes_on_after_the_step_limit(here):
     assert "learn again" in call("resume", "short").output
 
 
-def heed_interrupts() -> None:
-    """Undo what a shell does to background jobs, whose children would ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_half_way_leaves_a_finished_run_directory_that_can_be_resumed(here):
-    script = "from bilearn.cli.main import main; main()"
     arguments = ["learn", "my.toml", "-o", "run", "--set", "optimizer.kind=torch", "--set", "run.max_steps=100000"]
     arguments += ["--set", "optimizer.tolerance=1e-12", "--set", "optimizer.lr=1e-4"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_interrupts,
-    )
-    history = here / "run" / "history.jsonl"
-    deadline = time.monotonic() + 60
-    while not (history.exists() and history.read_text().count("\n") >= 3):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = start(arguments)
+    wait_for_rows(here / "run" / "history.jsonl", process)
     os.kill(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

@@ -4,13 +4,11 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+from processes import start, wait_for_rows
 from typer.testing import CliRunner
 
 from bilearn.cli.main import app
@@ -134,11 +132,6 @@ def test_compare_judges_runs_and_baselines_at_equal_counts(finished, images, tmp
     assert "learned minus it" in (out / "report.html").read_text()
 
 
-def heed_interrupts() -> None:
-    """Undo what a shell does to background jobs, whose children would ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_half_way_names_the_command_that_continues(images, tmp_path, monkeypatch):
     """And that command finishes as an uninterrupted run would."""
     monkeypatch.chdir(tmp_path)
@@ -158,21 +151,10 @@ def test_ctrl_c_half_way_names_the_command_that_continues(images, tmp_path, monk
         "-q",
     ]
     arguments = ["sample", "learn", str(images), *options, "--regularizer", "tv"]
-    script = "from bilearn.cli.main import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_interrupts,
-    )
+    process = start(arguments)
     run = tmp_path / "runs" / "sample-001"
     history = run / "stages" / "0.5" / "relaxed" / "history.jsonl"
-    deadline = time.monotonic() + 120
-    while not (history.exists() and history.read_text().count("\n") >= 3):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_rows(history, process)
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import heed_interrupts
 from typer.testing import CliRunner
 
 from bilearn.cli.main import app
@@ -31,11 +32,6 @@ lr = 1e-4
 max_steps = 100000
 threads = 1
 """
-
-
-def heed_interrupts() -> None:
-    """Undo what a shell does to background jobs, whose children would ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_ctrl_c_ends_both_processes_in_order_and_one_process_resumes(
