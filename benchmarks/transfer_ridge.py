@@ -141,7 +141,8 @@ def draw(pictures: list[tuple[str, list[Tensor]]], figures: list[list[str]], pat
         line[0].set_ylabel(problem)
         for k, (axis, panel) in enumerate(zip(line, panels, strict=True)):
             sinogram = panel.shape[-2:] != panels[0].shape[-2:]
-            limits = {} if sinogram else {"vmin": 0, "vmax": 1}
+            low, high = float(panels[0].min()), float(panels[0].max())
+            limits = {} if sinogram else {"vmin": low, "vmax": high}
             axis.imshow(panel[0], cmap="gray", aspect="auto" if sinogram else "equal", **limits)
             axis.set_xticks([])
             axis.set_yticks([])
