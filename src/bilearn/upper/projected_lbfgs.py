@@ -65,7 +65,9 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
        asked for more accurately where they leave it open. Rejected: t is reduced by the minimum of the parabola through
        what is known, within [0.1, 0.5]; by 0.1 where theta' is not downhill.
     4. At the start, and where no t is accepted, d = -g instead, scaled so that d0 moves no coordinate by more than
-       ``first_step``, and the memory starts anew; if that fails too, the method stops with NO_PROGRESS.
+       ``first_step``, and the memory starts anew; if that fails too, the method stops with NO_PROGRESS. The memory also
+       starts anew after a step that lowers F by next to nothing; where d = -g does so too, the method stops with
+       SMALL_DECREASE.
     5. Errors of gradients are believed to be ``leniency`` times smaller than their bounds: decreases are proved all the
        same, directions are not. Where intervals of values left a comparison open, the leniency falls to a tenth. Before
        the method stops for any reason the bound itself is made small, at the current point; if it was too large for that,
@@ -244,15 +246,16 @@ class ProjectedLBFGS(UpperOptimizer[ProjectedLBFGSState]):
         move = trial.theta - state.current.theta
         change = gradient_of(trial) - gradient_of(state.current)
         small = state.current.value - trial.value <= self.decrease_tolerance * scale
+        forget = small and bool(state.steps)
         return replace(
             state,
             best=trial,
             current=trial,
             iteration=state.iteration + 1,
             evaluations=state.evaluations + requests,
-            status=UpperStatus.SMALL_DECREASE if small else UpperStatus.RUNNING,
-            steps=(*state.steps, move)[-self.memory :],
-            changes=(*state.changes, change)[-self.memory :],
+            status=UpperStatus.SMALL_DECREASE if small and not forget else UpperStatus.RUNNING,
+            steps=() if forget else (*state.steps, move)[-self.memory :],
+            changes=() if forget else (*state.changes, change)[-self.memory :],
         )
 
     def _goal(self, state: ProjectedLBFGSState, scale: float) -> float:
