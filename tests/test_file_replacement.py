@@ -16,6 +16,14 @@ class InterruptingFile(io.BytesIO):
         return super().write(data)
 
 
+@pytest.fixture
+def heeded():
+    """Ctrl-C raises KeyboardInterrupt, also where a shell started the tests in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def save_while_interrupted(target):
     with replacing(target) as file:
         buffer = InterruptingFile()
@@ -29,7 +37,7 @@ def fail_half_way(target):
         raise RuntimeError("half way")
 
 
-def test_ctrl_c_while_a_file_is_written_takes_effect_when_it_is_in_place(tmp_path):
+def test_ctrl_c_while_a_file_is_written_takes_effect_when_it_is_in_place(tmp_path, heeded):
     target = tmp_path / "tree.pt"
     with pytest.raises(KeyboardInterrupt):
         save_while_interrupted(target)
