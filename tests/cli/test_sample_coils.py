@@ -122,7 +122,6 @@ def test_maps_from_a_file_travel_with_the_run(images, tmp_path):
 
 def test_estimated_maps_of_measured_kspace(tmp_path):
     """A fastMRI file of three coils: maps agree with the true ones where there is signal, up to the first coil's phase."""
-    pytest.importorskip("sigpy")
     n = 16
     maps, image = birdcage_maps(3, (n, n)), torch.from_numpy(blob(n) + 0.2).to(torch.complex128)
     kspace = torch.fft.fft2(maps * image, norm="ortho")

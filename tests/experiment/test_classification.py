@@ -80,7 +80,6 @@ def test_hypergradients_are_certified_and_right() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe with a few steps."""
-    pytest.importorskip("sklearn")
     config = parse_task(recipe_text("logistic"), "logistic", "logistic", overrides=["run.max_steps=6"])
     directory = RunDirectory.create(tmp_path_factory.mktemp("logistic") / "run")
     learn(build_task(config), directory)
