@@ -92,6 +92,11 @@ def believed_error(evaluation: Evaluation, leniency: float) -> float:
     return known_error(evaluation) / leniency
 
 
+def proved(parameters: ParameterVector, evaluation: Evaluation, relative: float, floor: float) -> bool:
+    """Whether the bound on the gradient's error is at most ``relative`` times its projected norm, or ``floor``."""
+    return known_error(evaluation) <= max(relative * slope(parameters, evaluation), floor)
+
+
 def stationary(parameters: ParameterVector, evaluation: Evaluation, tolerance: float) -> UpperStatus | None:
     """STATIONARY if the projected gradient is proved to be at most ``tolerance``; SMALL_DECREASE if it drowns in its error."""
     norm, error = slope(parameters, evaluation), known_error(evaluation)

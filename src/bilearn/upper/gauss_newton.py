@@ -14,7 +14,7 @@ from bilearn.upper.accuracy import (
     believed_error,
     compare,
     finite,
-    known_error,
+    proved,
     scale_of,
     sharpen,
     slope,
@@ -171,10 +171,8 @@ class GaussNewton(UpperOptimizer[GaussNewtonState]):
 
     def _proved(self, objective: Oracle, state: GaussNewtonState, scale: float) -> bool:
         """Whether the current gradient is as accurate as the method wants it with leniency 1, or was asked to be."""
-        wanted = max(
-            self.gradient_accuracy * slope(objective.parameters, state.current), 0.5 * self.gradient_tolerance * scale
-        )
-        return state.leniency == 1.0 or known_error(state.current) <= wanted
+        floor = 0.5 * self.gradient_tolerance * scale
+        return state.leniency == 1.0 or proved(objective.parameters, state.current, self.gradient_accuracy, floor)
 
     def _advance(self, objective: Oracle, state: GaussNewtonState, scale: float) -> GaussNewtonState:
         parameters = objective.parameters

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bilearn.evaluation import Evaluation
-from bilearn.upper.accuracy import compare, finite, gradient_of, known_error, scale_of, slope, stationary, tighten
+from bilearn.upper.accuracy import compare, finite, gradient_of, proved, scale_of, slope, stationary, tighten
 from bilearn.upper.blocking_session import Accepted, BlockingSession, Ended, SessionSlot, Vector
 from bilearn.upper.optimizer import Oracle, UpperOptimizer, UpperState, UpperStatus
 from bilearn.upper.warp import coordinate_rates
@@ -167,10 +167,8 @@ class LBFGSB(UpperOptimizer[LBFGSBState]):
 
     def _proved(self, objective: Oracle, current: Evaluation, scale: float) -> bool:
         """Whether the gradient is as accurate as the method wants it with leniency 1."""
-        wanted = max(
-            self.gradient_accuracy * slope(objective.parameters, current), 0.5 * self.gradient_tolerance * scale
-        )
-        return known_error(current) <= wanted
+        floor = 0.5 * self.gradient_tolerance * scale
+        return proved(objective.parameters, current, self.gradient_accuracy, floor)
 
     def _prove(self, objective: Oracle, state: LBFGSBState, scale: float) -> LBFGSBState:
         """Step 5: the current iterate with a gradient whose error is proved to be small, and SciPy at its beginning."""
