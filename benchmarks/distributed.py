@@ -70,6 +70,21 @@ def several(count: int, *numbers: int) -> list[dict[str, Any]]:
         return [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(count)]
 
 
+def unconnected(count: int, images: int, *numbers: int) -> list[dict[str, Any]]:
+    """The findings of ``count`` processes side by side, each with its part of the images and no knowledge of the others."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    with tempfile.TemporaryDirectory() as folder:
+        folders = [Path(folder) / str(k) for k in range(count)]
+        running = []
+        for own in folders:
+            own.mkdir()
+            command = [sys.executable, __file__, "--worker", str(own), str(images // count), *map(str, numbers)]
+            running.append(subprocess.Popen(command, env=environment | {"OMP_NUM_THREADS": "1"}))
+        failed = [process.wait() for process in running]
+        assert not any(failed), f"exit codes {failed}"
+        return [json.loads((own / "0.json").read_text()) for own in folders]
+
+
 def worker(folder: str, *numbers: str) -> None:
     torch.set_num_threads(1)
     with launched() as processes:
@@ -91,6 +106,7 @@ def main() -> None:
         "1 process, 1 shard": several(1, *numbers, 1),
         f"1 process, {count} shards": several(1, *numbers, count),
         f"{count} processes, {count} shards": several(count, *numbers, count),
+        f"{count} unconnected processes": unconnected(count, *numbers, 1),
     }
     rows, single = [], runs["1 process, 1 shard"][0]
     alone, alone_cpu = statistics.median(single["wall"]), statistics.median(single["cpu"])
@@ -112,7 +128,7 @@ def main() -> None:
     error = max(abs(a - b) / abs(a) for f in shared for a, b in zip(same["values"], f["values"], strict=True))
     assert error <= 1e-12, f"values differ by {error:.1e}"
     assert all(f["gradients"] == same["gradients"] for f in shared), "work differs"
-    columns = ["", "wall s", "wall ratio", "CPU s each", "CPU ratio", "gradients", "us per exchange"]
+    columns = ["", "wall s", "wall ratio", "CPU s each", "CPU ratio", "gradients of the first", "us per exchange"]
     show(
         f"{options.points} hypergradients of {options.images} x {options.size}^2, medians of {options.repeats}, {machine(1)}",
         columns,
