@@ -53,11 +53,14 @@ def work(
     solver: LowerSolver | None,
     method: DynamicDFO,
     gaps: list[float],
+    scratch: bool = False,
 ) -> tuple[list[tuple[float, float]], float]:
     """(Evaluations, gradients) at which each gap was first reached, and lower-level milliseconds for each evaluation."""
     problem = make()
     objective = problem.objective
     objective.solver = solver
+    if scratch:
+        objective.restore = lambda snapshot: objective.forget()
     hits: dict[float, tuple[float, float]] = {}
     seconds: list[float] = []
     objective.observer = lambda found: seconds.append(found.seconds)
@@ -132,17 +135,19 @@ def main() -> None:
         rows,
     )
 
-    variants: list[tuple[str, LowerSolver | None, DynamicDFO]] = [
-        ("dynamic", fista, DynamicDFO(max_evaluations=limit)),
-        ("dynamic, textbook FISTA, checks every 10", NesterovGradient(), DynamicDFO(max_evaluations=limit)),
-        ("dynamic, default lower level", None, DynamicDFO(max_evaluations=limit)),
+    variants: list[tuple[str, LowerSolver | None, DynamicDFO, bool]] = [
+        ("dynamic", fista, DynamicDFO(max_evaluations=limit), False),
+        ("dynamic, textbook FISTA, checks every 10", NesterovGradient(), DynamicDFO(max_evaluations=limit), False),
+        ("dynamic, default lower level", None, DynamicDFO(max_evaluations=limit), False),
     ]
-    for count in (20, 30, 50, 100, 200, 400):
-        solver = replace(fista, max_steps=count)
-        variants.append((f"fixed, {count} steps", solver, DynamicDFO(max_evaluations=limit, prescribed=_exactly)))
+    for scratch, counts in ((False, (20, 30, 50, 100, 200, 400)), (True, (30, 50, 70, 100, 150, 200))):
+        for count in counts:
+            label = f"fixed, {count} steps{' from scratch' if scratch else ''}"
+            method = DynamicDFO(max_evaluations=limit, prescribed=_exactly)
+            variants.append((label, replace(fista, max_steps=count), method, scratch))
     for factor in (0.1, 1.0, 10.0, 100.0):
         method = DynamicDFO(max_evaluations=limit, prescribed=lambda radius, c=factor: c * radius**2)
-        variants.append((f"accuracy {factor:g} radius^2", fista, method))
+        variants.append((f"accuracy {factor:g} radius^2", fista, method, False))
     generator = torch.Generator().manual_seed(1)
     shifts = [torch.zeros(3, dtype=torch.float64)]
     for _ in range(options.starts - 1):
@@ -154,9 +159,12 @@ def main() -> None:
 
         exact, rows = Exact(make), []
         optimum = best_known(make)
-        for label, solver, method in variants:
+        for label, solver, method, scratch in variants:
             begin = time.process_time()
-            runs = [work(make, exact, optimum, make().start + shift, solver, method, [0.05, 0.01]) for shift in shifts]
+            runs = [
+                work(make, exact, optimum, make().start + shift, solver, method, [0.05, 0.01], scratch)
+                for shift in shifts
+            ]
             each = statistics.median(milliseconds for _, milliseconds in runs)
             middle = medians([result for result, _ in runs])
             rows.append([label, *numbers(middle), f"{each:.1f}", f"{time.process_time() - begin:.1f}"])
