@@ -21,7 +21,7 @@ from bilearn.losses import SimilarityError
 from bilearn.sampling import Continuation, SamplingProblem, Start, learn_sampling, magnitude_quality
 from bilearn.sampling.stage import Stages
 from bilearn.sampling.tune import tune
-from bilearn.sampling_study.methods import GreedyOptions, drawn
+from bilearn.sampling_study.methods import SearchOptions, drawn
 from bilearn.sampling_study.reconstruction import reconstruct
 from bilearn.sampling_study.setup import Pairs, StudySetup, load_pairs
 
@@ -68,7 +68,7 @@ def main() -> None:
         )
         seconds = time.process_time() - begin
         masks = {"learned": result.mask.double()}
-        masks |= {n: drawn(n, setup, training, result.samples, 0, GreedyOptions()).double() for n in BASELINES}
+        masks |= {n: drawn(n, setup, training, result.samples, 0, SearchOptions()).double() for n in BASELINES}
         mine: dict[str, list[float]] = {}
         for name, mask in masks.items():
             alpha, value, quality = judged(mask, setup, loss, training, test)
