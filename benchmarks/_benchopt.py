@@ -95,8 +95,8 @@ def ratio_of_medians(ours: list[list[float]], others: list[list[float]], k: int)
 
 def overlap(ours: list[list[float]], others: list[list[float]], k: int) -> bool:
     """Whether the ranges over seeds meet."""
-    mine, his = [c[k] for c in ours], [c[k] for c in others]
-    return min(mine) <= max(his) and min(his) <= max(mine)
+    mine, reference = [c[k] for c in ours], [c[k] for c in others]
+    return min(mine) <= max(reference) and min(reference) <= max(mine)
 
 
 def compare(
@@ -107,7 +107,7 @@ def compare(
     options: Any,
 ) -> None:
     """Run both on one problem and print the table."""
-    every, batch = options.steps // RECORDS, job["batch"]
+    every, batch, version = options.steps // RECORDS, job["batch"], commit(options.reference)
     lower, upper = (draws(n, batch, seed, options.steps) for n, seed in zip(samples, (0, 1), strict=True))
     job |= {"seeds": options.repeats, "every": every, "records": RECORDS, "lower_order": lower, "upper_order": upper}
     found = theirs(options.reference, options.reference_python, options.threads, job)
@@ -137,7 +137,7 @@ def compare(
             worst = max(abs(a / b - 1) for a, b in zip(own, found[f"{name}.metric"], strict=True))
             notes.append(f"{name}: their metric of their last x differs from ours by at most {worst:.1e}")
     show(
-        f"{title}, batches of {batch}, step {step}, ratio {ratio}, benchopt/benchmark_bilevel {commit(options.reference)}: "
+        f"{title}, batches of {batch}, step {step}, ratio {ratio}, benchopt/benchmark_bilevel {version}: "
         f"|grad Phi|^2 relative to the start after oracle calls, median of {options.repeats} seeds (range relative to it); "
         f"with our batches: difference of x for seed 0, relative to the way from the start; {machine(options.threads)}",
         ["method", *(f"{k * every * 4 * batch:.2g} calls" for k in SHOWN)],
