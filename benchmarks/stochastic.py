@@ -4,17 +4,22 @@
 
 Squared norm of the exact gradient of Phi, relative to the start, after the same number of oracle calls (a gradient, Hessian
 product or cross product of one sample is one call). Medians and ranges over seeds; the two versions draw different batches.
+With --reference FOLDER, a clone of github.com/benchopt/benchmark_bilevel, instead against that project's own SOBA and SABA, run
+by --reference-python, an interpreter with benchopt, jax and jaxopt.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _benchopt import RECORDS, compare_with_reference
 from _common import arguments, machine, show
 
 from bilearn.stochastic import (
@@ -222,9 +227,21 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--steps", type=int, default=4000, help="steps of the single-loop methods; others by calls")
     parser.add_argument("--size", type=int, default=100, help="dimension of both levels of the simulation")
+    parser.add_argument("--reference", type=Path, help="clone of benchopt/benchmark_bilevel to compare with")
+    parser.add_argument("--reference-python", default=sys.executable, help="interpreter for the clone's solvers")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    problem, step = simulated_quadratic(lower_size=options.size, upper_size=options.size), 0.1
+    step = 0.1
+    if options.reference is not None:
+        if not (options.reference / "solvers" / "soba.py").is_file():
+            parser.error(
+                f"--reference: found no solvers/soba.py in {options.reference}, expected a clone of the project"
+            )
+        if options.steps < RECORDS or options.steps % RECORDS:
+            parser.error(f"--steps: found {options.steps}, expected a multiple of {RECORDS} with --reference")
+        compare_with_reference(real_problem(), BATCH, step, options)
+        return
+    problem = simulated_quadratic(lower_size=options.size, upper_size=options.size)
     title = f"Quadratic simulation {options.size}/{options.size}, 1024 samples, mu 0.1"
     table(title, problem, lambda seed: Plain(problem, seed), step, 1.0, options)
     real = real_problem()
