@@ -1,4 +1,5 @@
-"""Sampling masks at an exact number of samples: the classical ones, and greedy search with the reconstructor in the loop.
+"""Sampling masks at an exact number of samples: the classical ones, and greedy search and exchanges with the
+reconstructor in the loop.
 
 Masks are boolean tensors (H, W) without shift: the zero frequency is [0, 0]; ``torch.fft.fftshift(mask)`` shows it in the
 middle.
@@ -6,6 +7,7 @@ middle.
 
 from bilearn.mri.masks.baseline import BASELINES, MaskBaseline, RuleBaseline
 from bilearn.mri.masks.equispaced import equispaced
+from bilearn.mri.masks.exchange import ExchangeRun, exchange_mask
 from bilearn.mri.masks.greedy import GreedyRun, MaskScore, greedy_mask, one_by_one
 from bilearn.mri.masks.greedy_baseline import GreedyBaseline
 from bilearn.mri.masks.lattice import Lattice, Unit, sample_count
@@ -19,6 +21,7 @@ from bilearn.mri.masks.variable_density import gaussian_density, polynomial_dens
 
 __all__ = [
     "BASELINES",
+    "ExchangeRun",
     "GreedyBaseline",
     "GreedyRun",
     "Lattice",
@@ -27,6 +30,7 @@ __all__ = [
     "RuleBaseline",
     "Unit",
     "equispaced",
+    "exchange_mask",
     "gaussian_density",
     "greedy_mask",
     "largest_coefficients",
