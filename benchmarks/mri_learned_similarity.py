@@ -66,13 +66,24 @@ class Model:
         return float(10**found.x)
 
 
+@dataclass
+class Score:
+    """Minus the loss of masks with one alpha, all solves from the same reconstructions."""
+
+    model: Model
+    weight: float
+    start: Tensor
+
+    def __call__(self, masks: Tensor, images: Tensor) -> Tensor:
+        return torch.tensor([-self.model.value(m, self.weight, self.start, images) for m in masks])
+
+
 def symmetric_start(pairs: Pairs, count: int) -> Tensor:
     """The pairs k, -k with the largest mean training energy, and the zero frequency; one cell less than an odd rest."""
-    energy = mean_energy(pairs.truth)
-    height, width = energy.shape
+    height, width = pairs.truth.shape[-2:]
+    flat = mean_energy(pairs.truth).reshape(-1)
     cells = torch.arange(height * width)
     mirrored = (-(cells // width)) % height * width + (-(cells % width)) % width
-    flat = energy.reshape(-1)
     order = (flat + flat[mirrored]).argsort(descending=True, stable=True)
     mask = torch.zeros_like(flat, dtype=torch.bool)
     for cell in order.tolist():
@@ -89,11 +100,14 @@ def improved(model: Model, start: Tensor, rounds: int, batch: int) -> tuple[Tens
     for number in range(rounds):
         x = reconstruct(model.setup.energy(mask.double(), weight), model.pairs.kspace)
 
-        def score(masks: Tensor, images: Tensor, x: Tensor = x, weight: float = weight) -> Tensor:
-            return torch.tensor([-model.value(m, weight, x, images) for m in masks])
-
         run = exchange_mask(
-            score, mask, images=len(model.pairs), symmetric=True, image_batch=batch, rounds=1, seed=number
+            Score(model, weight, x),
+            mask,
+            images=len(model.pairs),
+            symmetric=True,
+            image_batch=batch,
+            rounds=1,
+            seed=number,
         )
         if run.finished:
             break
