@@ -15,6 +15,7 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from _common import machine, show
@@ -24,7 +25,7 @@ from torch import Tensor
 from bilearn.losses import SimilarityError
 from bilearn.mri.masks import exchange_mask, mean_energy
 from bilearn.sampling import magnitude_quality
-from bilearn.sampling_study.methods import SearchOptions, drawn
+from bilearn.sampling_study.methods import GreedyOptions, SearchOptions, drawn
 from bilearn.sampling_study.reconstruction import reconstruct
 from bilearn.sampling_study.setup import Pairs, StudySetup, load_pairs
 
@@ -125,6 +126,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2, help="phases and noises of every training slice")
     parser.add_argument("--batch", type=int, default=41, help="random pairs by which single exchanges are ranked")
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument(
+        "--baselines", nargs="+", default=BASELINES, help="also greedy, probabilistic, straight-through"
+    )
+    parser.add_argument("--candidates", type=int, default=48, help="cells that greedy scores in a step; 0 scores all")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the learned masks; those that are there are not learned again"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     setup = StudySetup(size=options.size, count=0)
@@ -135,13 +143,21 @@ def main() -> None:
     rows = []
     for rate in options.rates:
         begin = time.process_time()
-        learned, alpha, swapped = improved(
-            model, symmetric_start(training, round(rate * setup.size**2)), options.rounds, options.batch
-        )
+        kept = None if options.keep is None else options.keep / f"{options.size}-{options.weight}-{rate}.pt"
+        if kept is not None and kept.is_file():
+            learned, alpha, swapped = torch.load(kept)
+        else:
+            learned, alpha, swapped = improved(
+                model, symmetric_start(training, round(rate * setup.size**2)), options.rounds, options.batch
+            )
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                torch.save((learned, alpha, swapped), kept)
         seconds, count = time.process_time() - begin, int(learned.sum())
         masks = {f"learned, {swapped} swapped": (learned, alpha)}
-        for name in BASELINES:
-            mask = drawn(name, setup, training, count, 0, SearchOptions())
+        for name in options.baselines:
+            search = SearchOptions(greedy=GreedyOptions(batch=options.candidates, steps=count))
+            mask = drawn(name, setup, training, count, 0, search)
             masks[name] = (mask, model.tuned(mask))
         mine: dict[str, list[float]] = {}
         for name, (mask, weight) in masks.items():
