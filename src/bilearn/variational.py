@@ -177,7 +177,7 @@ class VariationalHessian(Hessian):
         if self._identity:
             out = self._weight * v
         else:
-            out = self._operator.A_adjoint(self._weight * self._operator.A(v))
+            out = self._operator.normal(v, self._weight)
         return self._prior.add_to(out, v)
 
     def select(self, index: Tensor) -> Hessian:

@@ -88,6 +88,19 @@ def test_constants_and_adjoint_against_the_matrix() -> None:
     assert torch.allclose(operator.start(operator.A(x)), x, atol=1e-14)
 
 
+def test_one_coil_after_the_other_is_the_same_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = CoilFourierTransform(uneven_maps(3))
+    weights = torch.rand(2, 1, 1, *GRID, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    weights = weights.expand(2, 2, 3, *GRID)
+    v = noise(5, 2, 2, *GRID)
+    together = operator.A_adjoint(weights * operator.A(v))
+    assert torch.equal(operator.normal(v, weights), together)
+    monkeypatch.setattr("bilearn.mri.coils._CACHE_BYTES", 0)
+    assert torch.allclose(operator.normal(v, weights), together, rtol=1e-12, atol=1e-13)
+    uneven = weights * torch.tensor([1.0, 2.0], dtype=torch.float64)[:, None, None, None]
+    assert torch.equal(operator.normal(v, uneven), operator.A_adjoint(uneven * operator.A(v)))
+
+
 def test_the_spectrum_is_the_nearest_multiplication() -> None:
     """Against the projection of the dense matrix on circulant ones: the diagonal in Fourier, averaged over channels."""
     operator = CoilFourierTransform(uneven_maps(2))

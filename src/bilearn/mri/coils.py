@@ -12,6 +12,8 @@ from bilearn._spectral import ComplexFourier, as_channels, as_complex
 from bilearn.curvature import Constant
 from bilearn.operators import ForwardOperator, Spectrum
 
+_CACHE_BYTES = 1_000_000
+
 
 class CoilFourierTransform(ForwardOperator):
     """(F S_c x)_c: the orthonormal 2-D Fourier transform of a complex image, weighted by the sensitivity of every coil.
@@ -58,6 +60,18 @@ class CoilFourierTransform(ForwardOperator):
         maps = self._maps(z, 3)
         seen = torch.fft.ifft2(torch.complex(z.select(-4, 0), z.select(-4, 1)), norm="ortho")
         return as_channels((seen * maps.conj()).sum(-3, keepdim=True), 2)
+
+    def normal(self, v: Tensor, weight: Tensor) -> Tensor:
+        """A' diag(weight) A v, one coil after the other where all of them together would leave the cache."""
+        size = v.numel() * len(self.get_buffer("_parts")) * v.element_size()
+        if weight.stride(1) != 0 or v.device.type != "cpu" or size < _CACHE_BYTES:
+            return super().normal(v, weight)
+        x, total = as_complex(v, 2).squeeze(-3), None
+        for coil, seen in enumerate(self._maps(v, 2)):
+            z = torch.fft.ifft2(torch.fft.fft2(x * seen) * weight[:, 0, coil]) * seen.conj()
+            total = z if total is None else total.add_(z)
+        assert total is not None
+        return as_channels(total.unsqueeze(-3), 2)
 
     def norm_squared(self) -> Constant:
         """max_j sum_c |S_c,j|^2."""
