@@ -24,8 +24,9 @@ from torch import Tensor
 
 from bilearn.losses import SimilarityError
 from bilearn.mri.masks import exchange_mask, mean_energy
+from bilearn.mri.pattern import mirrored
 from bilearn.sampling import magnitude_quality
-from bilearn.sampling_study.methods import GreedyOptions, SearchOptions, drawn
+from bilearn.sampling_study.methods import GreedyOptions, SearchOptions, baseline_names, drawn
 from bilearn.sampling_study.reconstruction import reconstruct
 from bilearn.sampling_study.setup import Pairs, StudySetup, load_pairs
 
@@ -81,17 +82,16 @@ class Score:
 
 def symmetric_start(pairs: Pairs, count: int) -> Tensor:
     """The pairs k, -k with the largest mean training energy, and the zero frequency; one cell less than an odd rest."""
-    height, width = pairs.truth.shape[-2:]
-    flat = mean_energy(pairs.truth).reshape(-1)
-    cells = torch.arange(height * width)
-    mirrored = (-(cells // width)) % height * width + (-(cells % width)) % width
-    order = (flat + flat[mirrored]).argsort(descending=True, stable=True)
+    shape = pairs.truth.shape[-2:]
+    flat = mean_energy(pairs.truth)
+    opposite = mirrored(torch.arange(flat.numel()).reshape(shape)).reshape(-1)
+    order = (flat + flat[opposite]).argsort(descending=True, stable=True)
     mask = torch.zeros_like(flat, dtype=torch.bool)
     for cell in order.tolist():
-        both = torch.tensor(sorted({cell, int(mirrored[cell])}))
+        both = torch.tensor(sorted({cell, int(opposite[cell])}))
         if not mask[cell] and int(mask.sum()) + both.numel() <= count:
             mask[both] = True
-    return mask.reshape(height, width)
+    return mask.reshape(shape)
 
 
 def improved(model: Model, start: Tensor, rounds: int, batch: int) -> tuple[Tensor, float, int]:
@@ -100,7 +100,6 @@ def improved(model: Model, start: Tensor, rounds: int, batch: int) -> tuple[Tens
     weight = model.tuned(mask)
     for number in range(rounds):
         x = reconstruct(model.setup.energy(mask.double(), weight), model.pairs.kspace)
-
         run = exchange_mask(
             Score(model, weight, x),
             mask,
@@ -127,7 +126,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=41, help="random pairs by which single exchanges are ranked")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument(
-        "--baselines", nargs="+", default=BASELINES, help="also greedy, probabilistic, straight-through"
+        "--baselines", nargs="+", default=BASELINES, choices=baseline_names("points"), help="masks to compare with"
     )
     parser.add_argument("--candidates", type=int, default=48, help="cells that greedy scores in a step; 0 scores all")
     parser.add_argument(

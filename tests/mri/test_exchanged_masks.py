@@ -86,6 +86,13 @@ def test_counts_what_was_scored() -> None:
     assert exchange_mask(counting, start(), images=3, image_batch=2).evaluations == scored
 
 
+def test_masks_that_leave_no_choice_stay() -> None:
+    for mask in (torch.ones(SHAPE, dtype=torch.bool), torch.zeros(SHAPE, dtype=torch.bool)):
+        run = exchange_mask(separable, mask, images=2)
+        assert run.finished
+        assert torch.equal(run.mask, mask)
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image_batch: found 5, expected at most the 4 images"):
         exchange_mask(separable, start(), images=4, image_batch=5)
@@ -93,5 +100,5 @@ def test_bad_arguments_are_refused() -> None:
         exchange_mask(separable, start(), images=4, rounds=0)
     with pytest.raises(ValueError, match=r"sampled in part"):
         exchange_mask(separable, start(), images=4, unit="rows")
-    with pytest.raises(ValueError, match=r"score: found \(1,\) or NaN"):
+    with pytest.raises(ValueError, match=r"score: found \(1,\) with 1 NaN"):
         exchange_mask(lambda masks, images: torch.full((masks.shape[0],), torch.nan), start(), images=4)

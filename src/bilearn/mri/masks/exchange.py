@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bilearn.mri.masks.greedy import MaskScore
+from bilearn.mri.masks.greedy import MaskScore, scores_of
 from bilearn.mri.masks.lattice import Lattice, Unit
+from bilearn.mri.pattern import mirrored
 
 _FEWER = 2 / 3
 
@@ -87,16 +88,7 @@ def exchange_mask(
     everything = torch.arange(images)
 
     def scored(flags: Tensor, used: Tensor) -> Tensor:
-        parts = [
-            score(torch.stack([lattice.mask(f) for f in part]), used).detach().cpu().double()
-            for part in flags.split(chunk)
-        ]
-        found = torch.cat(parts)
-        if found.shape != flags.shape[:1] or bool(found.isnan().any()):
-            raise ValueError(
-                f"score: found {tuple(found.shape)} or NaN, expected {flags.shape[0]} numbers, one per mask"
-            )
-        return found
+        return torch.cat([scores_of(score, lattice, part, used) for part in flags.split(chunk)])
 
     flags = lattice.cells_of(start)
     run = ExchangeRun(start.cpu().clone(), float(scored(flags[None], everything)[0]), evaluations=images)
@@ -105,13 +97,14 @@ def exchange_mask(
         used = (
             everything if image_batch is None else torch.randperm(images, generator=generator)[:image_batch].sort()[0]
         )
-        base = float(scored(flags[None], used)[0])
         free, taken = groups.among(~flags), groups.among(flags)
-        gains = scored(groups.flipped(flags, free), used) - base
-        losses = scored(groups.flipped(flags, taken), used) - base
-        add, drop = free[gains.argsort(descending=True)], taken[losses.argsort(descending=True)]
-        size = min(add.numel(), drop.numel())
-        together = gains.sort(descending=True)[0][:size] + losses.sort(descending=True)[0][:size]
+        size = min(free.numel(), taken.numel())
+        if size == 0:
+            return replace(run, finished=True)
+        base = float(scored(flags[None], used)[0])
+        gains, first_free = (scored(groups.flipped(flags, free), used) - base).sort(descending=True)
+        losses, first_taken = (scored(groups.flipped(flags, taken), used) - base).sort(descending=True)
+        add, drop, together = free[first_free], taken[first_taken], gains[:size] + losses[:size]
         counts = _counts(int((together > 0).sum()))
         spent = run.evaluations + (1 + free.numel() + taken.numel()) * used.numel() + len(counts) * images
         if not counts:
@@ -144,10 +137,9 @@ class _Groups:
         cells = torch.arange(lattice.size)
         if not symmetric:
             return _Groups(cells[:, None])
-        height, width = lattice.sides
-        mirrored = (-(cells // width)) % height * width + (-(cells % width)) % width
-        first = cells < mirrored
-        return _Groups(torch.stack((cells[first], mirrored[first]), 1))
+        opposite = mirrored(cells.reshape(lattice.sides)).reshape(-1)
+        first = cells < opposite
+        return _Groups(torch.stack((cells[first], opposite[first]), 1))
 
     def among(self, flags: Tensor) -> Tensor:
         """Numbers of the groups all of whose cells are flagged."""

@@ -166,7 +166,8 @@ def greedy_mask(
         generator = np.random.default_rng((seed, len(run.order)))
         cells = _some(torch.nonzero(allowed & ~chosen)[:, 0], batch, generator)
         used = _some(torch.arange(images), image_batch, generator)
-        scores = torch.cat([_scores(score, lattice, chosen, part, used) for part in cells.split(chunk)])
+        flags = (torch.stack([chosen.index_fill(0, cell, True) for cell in part]) for part in cells.split(chunk))
+        scores = torch.cat([scores_of(score, lattice, part, used) for part in flags])
         ranking = torch.argsort(scores, descending=True, stable=True)[: min(per_step, missing)]
         chosen[cells[ranking]] = True
         missing -= ranking.numel()
@@ -188,13 +189,17 @@ def _some(values: Tensor, number: int | None, generator: np.random.Generator) ->
     return values[torch.from_numpy(np.sort(generator.choice(values.numel(), number, replace=False)))]
 
 
-def _scores(score: MaskScore, lattice: Lattice, chosen: Tensor, cells: Tensor, images: Tensor) -> Tensor:
-    """Scores (K,) of the present mask plus each one of the cells."""
-    masks = torch.stack([lattice.mask(chosen.index_fill(0, cell, True)) for cell in cells])
+def scores_of(score: MaskScore, lattice: Lattice, flags: Tensor, images: Tensor) -> Tensor:
+    """Scores (K,) of the masks whose cells are flagged in the rows of ``flags`` (K, cells), float64 on the CPU.
+
+    Raises:
+        ValueError: scores of a wrong shape or NaN.
+    """
+    masks = torch.stack([lattice.mask(row) for row in flags])
     found = score(masks, images).detach().cpu().double()
-    if found.shape != cells.shape or bool(found.isnan().any()):
+    if found.shape != flags.shape[:1] or bool(found.isnan().any()):
         raise ValueError(
-            f"score: found {tuple(found.shape)} with {int(found.isnan().sum())} NaN, expected {cells.numel()} numbers, one "
+            f"score: found {tuple(found.shape)} with {int(found.isnan().sum())} NaN, expected {len(flags)} numbers, one "
             "per mask"
         )
     return found
