@@ -6,6 +6,10 @@ The loss is |x - x*|^2 / (2 n) + weight (1 - SSIM of the magnitudes). The larges
 improved by measured exchanges (:func:`bilearn.mri.masks.exchange_mask`), alpha tuned after every round. All slices of
 ``brain-train``, each with ``--draws`` phases and noises, to learn from; all of ``brain-test`` to judge: mean PSNR and SSIM,
 and the learned mask minus the others, image by image, with the standard deviation and the number of images won.
+
+With ``--greedy IMAGES`` also a greedy search by that loss: one nested run from the lowest frequencies through all rates (in
+growing order), every further cell scored at every addition, on as many random training pairs, alpha that of the low-pass mask
+of the next rate. ``--keep`` keeps it after every addition.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import argparse
 import math
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +28,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from bilearn.losses import SimilarityError
-from bilearn.mri.masks import exchange_mask, mean_energy
+from bilearn.mri.masks import GreedyRun, exchange_mask, greedy_mask, low_pass, mean_energy
 from bilearn.mri.pattern import mirrored
-from bilearn.sampling import magnitude_quality
+from bilearn.sampling import ReconstructionScore, magnitude_quality
 from bilearn.sampling_study.methods import GreedyOptions, SearchOptions, baseline_names, drawn
 from bilearn.sampling_study.reconstruction import reconstruct
 from bilearn.sampling_study.setup import Pairs, StudySetup, load_pairs
@@ -68,16 +73,10 @@ class Model:
         return float(10**found.x)
 
 
-@dataclass
-class Score:
-    """Minus the loss of masks with one alpha, all solves from the same reconstructions."""
-
-    model: Model
-    weight: float
-    start: Tensor
-
-    def __call__(self, masks: Tensor, images: Tensor) -> Tensor:
-        return torch.tensor([-self.model.value(m, self.weight, self.start, images) for m in masks])
+def measured(model: Model, weight: float, start: Tensor | None = None, accuracy: float = 1e-4) -> ReconstructionScore:
+    """Minus the loss of masks with one alpha."""
+    prior = model.setup.regularization(weight)
+    return ReconstructionScore(prior, model.pairs.kspace, model.pairs.truth, model.loss, accuracy=accuracy, start=start)
 
 
 def symmetric_start(pairs: Pairs, count: int) -> Tensor:
@@ -101,7 +100,7 @@ def improved(model: Model, start: Tensor, rounds: int, batch: int) -> tuple[Tens
     for number in range(rounds):
         x = reconstruct(model.setup.energy(mask.double(), weight), model.pairs.kspace)
         run = exchange_mask(
-            Score(model, weight, x),
+            measured(model, weight, x),
             mask,
             images=len(model.pairs),
             symmetric=True,
@@ -117,6 +116,30 @@ def improved(model: Model, start: Tensor, rounds: int, batch: int) -> tuple[Tens
     return mask, weight, swapped
 
 
+def greedy(model: Model, counts: list[int], images: int, keep: Path | None) -> Iterator[Tensor]:
+    """Masks with the counts, nested: every further cell is scored at every addition."""
+    first = low_pass(model.setup.shape, counts[0] // 10)
+    run: Tensor | GreedyRun = first
+    if keep is not None and keep.is_file():
+        run = GreedyRun.from_tree(torch.load(keep))
+    begin = time.process_time()
+
+    def note(run: GreedyRun) -> None:
+        if keep is not None:
+            torch.save(run.to_tree(), keep.with_suffix(".part"))
+            keep.with_suffix(".part").replace(keep)
+        if run.count % 10 == 0 or run.count in counts:
+            spent = f"{run.evaluations} reconstructions, {time.process_time() - begin:.0f} CPU s"
+            print(f"  greedy: {run.count} samples, {spent}", flush=True)
+
+    for count in counts:
+        if not isinstance(run, GreedyRun) or run.count < count:
+            score = measured(model, model.tuned(low_pass(model.setup.shape, count)), accuracy=1e-3)
+            pairs = len(model.pairs)
+            run = greedy_mask(score, run, count, images=pairs, image_batch=min(images, pairs), chunk=64, on_step=note)
+        yield run.mask(count)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.4])
@@ -128,7 +151,12 @@ def main() -> None:
     parser.add_argument(
         "--baselines", nargs="+", default=BASELINES, choices=baseline_names("points"), help="masks to compare with"
     )
-    parser.add_argument("--candidates", type=int, default=48, help="cells that greedy scores in a step; 0 scores all")
+    parser.add_argument(
+        "--greedy", type=int, metavar="IMAGES", help="also a full greedy search, on so many pairs a step"
+    )
+    parser.add_argument(
+        "--candidates", type=int, default=48, help="cells that the baseline named greedy scores in a step"
+    )
     parser.add_argument(
         "--keep", type=Path, help="folder for the learned masks; those that are there are not learned again"
     )
@@ -140,15 +168,18 @@ def main() -> None:
     test = load_pairs(("brain-test",), setup, 0, 1000)
     model = Model(setup, SimilarityError(1 / (2 * setup.size**2), options.weight), training)
     rows = []
-    for rate in options.rates:
+    counts = [round(rate * setup.size**2) for rate in options.rates]
+    searched: Iterator[Tensor] = iter(())
+    if options.greedy:
+        kept = None if options.keep is None else options.keep / f"greedy-{options.size}-{options.weight}-{counts[0]}.pt"
+        searched = greedy(model, counts, options.greedy, kept)
+    for rate, wanted in zip(options.rates, counts, strict=True):
         begin = time.process_time()
         kept = None if options.keep is None else options.keep / f"{options.size}-{options.weight}-{rate}.pt"
         if kept is not None and kept.is_file():
             learned, alpha, swapped = torch.load(kept)
         else:
-            learned, alpha, swapped = improved(
-                model, symmetric_start(training, round(rate * setup.size**2)), options.rounds, options.batch
-            )
+            learned, alpha, swapped = improved(model, symmetric_start(training, wanted), options.rounds, options.batch)
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 torch.save((learned, alpha, swapped), kept)
@@ -158,6 +189,9 @@ def main() -> None:
             search = SearchOptions(greedy=GreedyOptions(batch=options.candidates, steps=count))
             mask = drawn(name, setup, training, count, 0, search)
             masks[name] = (mask, model.tuned(mask))
+        if options.greedy:
+            mask = next(searched)
+            masks[f"greedy, all cells, {options.greedy} pairs"] = (mask, model.tuned(mask))
         mine: dict[str, list[float]] = {}
         for name, (mask, weight) in masks.items():
             quality = magnitude_quality(reconstruct(setup.energy(mask.double(), weight), test.kspace), test.truth)

@@ -136,6 +136,23 @@ def test_ssim_agrees_with_scikit_image() -> None:
     assert torch.allclose((high - low) / 2, torch.full((2,), 0.2, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("shape", [(2, 1, 32, 32), (1, 3, 6, 300), (1, 2, 260, 7)])
+def test_ssim_is_that_of_torchmetrics(shape: tuple[int, ...], dtype: torch.dtype, tolerance: float) -> None:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(shape, generator=generator, dtype=dtype)
+    x = target + 0.1 * torch.randn(shape, generator=generator, dtype=dtype)
+    first, second = x.clone().requires_grad_(), x.clone().requires_grad_()
+    ours = SSIMLoss(0.8)(first, target)
+    theirs = 1 - structural_similarity_index_measure(second, target, reduction="none", data_range=0.8).reshape(-1)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+    ours.sum().backward()
+    theirs.sum().backward()
+    torch.testing.assert_close(first.grad, second.grad, rtol=0, atol=10 * tolerance)
+
+
 def magnitudes() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     shape = (3, 2, 24, 20)
@@ -217,5 +234,7 @@ def test_errors_name_the_field() -> None:
         SimilarityError(0.0)
     with pytest.raises(ValueError, match=r"expected two batches of images"):
         SSIMLoss()(x, target)
+    with pytest.raises(ValueError, match="found images of 5 x 9 pixels"):
+        SSIMLoss()(torch.zeros(1, 1, 5, 9), torch.zeros(1, 1, 5, 9))
     with pytest.raises(ValueError, match="target: found shape"):
         SquaredError()(x, target[:2])

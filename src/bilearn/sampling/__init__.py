@@ -23,6 +23,7 @@ from bilearn.sampling.budgeted import Continuation
 from bilearn.sampling.exchange import Changes, predicted_changes
 from bilearn.sampling.hardware import HardwarePenalty
 from bilearn.sampling.learn import learn_sampling
+from bilearn.sampling.mask_score import ReconstructionScore
 from bilearn.sampling.penalty import SamplingPenalty
 from bilearn.sampling.probabilities import ProbabilityLearning, ProbabilityStep, learn_probabilities
 from bilearn.sampling.problem import SamplingProblem
@@ -39,6 +40,7 @@ __all__ = [
     "HardwarePenalty",
     "ProbabilityLearning",
     "ProbabilityStep",
+    "ReconstructionScore",
     "SamplingPenalty",
     "SamplingProblem",
     "SamplingResult",

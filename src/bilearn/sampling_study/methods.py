@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from bilearn.mri import Linear
-from bilearn.mri.masks import BASELINES, GreedyBaseline, Lattice, MaskBaseline, MaskScore, Unit, low_pass
+from bilearn.mri.masks import BASELINES, GreedyBaseline, Lattice, MaskBaseline, Unit, low_pass
 from bilearn.mri.patterns import ProbabilisticPattern
-from bilearn.sampling import ProbabilityLearning, learn_probabilities
-from bilearn.sampling_study.reconstruction import TunedMask, reconstruct, tuned_mask
+from bilearn.sampling import ProbabilityLearning, ReconstructionScore, learn_probabilities
+from bilearn.sampling_study.reconstruction import TunedMask, tuned_mask
 from bilearn.sampling_study.setup import Pairs, StudySetup
 
 GREEDY = "greedy"
@@ -26,6 +26,8 @@ _SEARCHES: dict[str, str] = {
     STRAIGHT_THROUGH: "probabilistic, straight-through",
 }
 """Baselines with the reconstructor in the loop."""
+_ACCURACY = 1e-3
+"""Root-mean-square error of reconstructions by which cells are ranked; scores move by 1e-3 of what tells cells apart."""
 
 
 def short_name(name: str) -> str:
@@ -141,13 +143,15 @@ def best_of(
 def _greedy(setup: StudySetup, training: Pairs, count: int, options: GreedyOptions) -> MaskBaseline:
     """Greedy search by the training loss, alpha tuned for the low-pass mask of that count."""
     weight = tuned_mask(low_pass(setup.shape, count, unit=setup.unit), setup, training).weight
-    row = GreedyBaseline(TITLES[GREEDY], lambda images: _Score(setup, training, weight))
-    start = int(row.start_share * count)
+    score = ReconstructionScore(
+        setup.regularization(weight), training.kspace, training.truth, maps=setup.coil_maps(), accuracy=_ACCURACY
+    )
+    start = int(GreedyBaseline.start_share * count)
     cells = max(1, (count - start) // (setup.size if setup.unit != "points" else 1))
     step = -(-cells // options.steps)
     return GreedyBaseline(
-        row.name,
-        row.score,
+        TITLES[GREEDY],
+        lambda images: score,
         batch=max(options.batch, 4 * step) if options.batch else None,
         image_batch=min(options.images, len(training)) or None,
         per_step=step,
@@ -164,21 +168,3 @@ def _probabilistic(setup: StudySetup, training: Pairs, count: int, learning: Pro
     pattern = ProbabilisticPattern(groups, count, hard=hard)
     learn_probabilities(setup.energy(pattern, weight, Linear()), training.kspace, training.truth, learning)
     return pattern.exact_mask()
-
-
-class _Score(MaskScore):
-    """Minus the squared error of reconstructions at a fixed weight, warm-started from mask to mask."""
-
-    def __init__(self, setup: StudySetup, training: Pairs, weight: float) -> None:
-        self._setup, self._training, self._weight = setup, training, weight
-        self._warm = torch.zeros_like(training.truth)
-
-    def __call__(self, masks: Tensor, images: Tensor) -> Tensor:
-        """(K,) scores."""
-        truth, kspace = self._training.truth[images], self._training.kspace[images]
-        scores = []
-        for mask in masks:
-            x = reconstruct(self._setup.energy(mask, self._weight), kspace, self._warm[images])
-            self._warm[images] = x
-            scores.append(-float((x - truth).square().mean()))
-        return torch.tensor(scores, dtype=torch.float64)
