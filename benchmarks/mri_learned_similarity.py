@@ -134,7 +134,7 @@ def greedy(model: Model, counts: list[int], images: int, keep: Path | None) -> I
 
     for count in counts:
         if not isinstance(run, GreedyRun) or run.count < count:
-            score = measured(model, model.tuned(low_pass(model.setup.shape, count)), accuracy=1e-3)
+            score = measured(model, model.tuned(low_pass(model.setup.shape, count)), accuracy=3e-3)
             pairs = len(model.pairs)
             run = greedy_mask(score, run, count, images=pairs, image_batch=min(images, pairs), chunk=64, on_step=note)
         yield run.mask(count)
