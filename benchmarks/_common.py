@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from rich.console import Console
@@ -53,7 +54,7 @@ def plain_gradient(x: Tensor, y: Tensor, alpha: float, xi: float, nu: float, dir
         first = x.narrow(axis, 0, 1)
         edge = first if dirichlet else torch.zeros_like(first)
         fields.append(torch.cat((edge, torch.diff(x, dim=axis)), axis))
-    magnitude = torch.sqrt(sum(f**2 for f in fields) + nu**2)
+    magnitude = torch.sqrt(reduce(torch.add, [f**2 for f in fields]) + nu**2)
     out = (x - y) + xi * x
     for axis, field in zip(axes, fields, strict=True):
         flux = alpha * field / magnitude

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import torch
 from _common import arguments, cpu_seconds, machine, plain_gradient, plain_hypergradient, show
 
 from bilearn.problems import kodak
-from bilearn.upper import LBFGSB, GaussNewton, run
+from bilearn.upper import LBFGSB, GaussNewton, UpperOptimizer, run
 
 OPTIMUM = 3186.1933
 
 
 def optimum(folder: str) -> None:
     rows = []
-    for optimizer in (GaussNewton(), LBFGSB()):
+    methods: list[UpperOptimizer[Any]] = [GaussNewton(), LBFGSB()]
+    for optimizer in methods:
         problem = kodak(folder)
         state = run(optimizer, problem.objective, problem.start)
         final = problem.objective.value(state.best.theta, 1e-4)

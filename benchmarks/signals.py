@@ -32,6 +32,7 @@ def learned(make, start: float | None, repeats: int) -> tuple[list[str], float]:
         state = run(GaussNewton(), problem.objective, theta)
         times.append(time.process_time() - begin)
     assert isinstance(problem, KnownProblem)
+    assert state is not None
     gap = exact(make, state.best.theta) / problem.optimum - 1
     cost, seconds = problem.objective.cost, float(np.median(times[1:]))
     row = [

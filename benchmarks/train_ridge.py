@@ -195,6 +195,7 @@ def learn(
     start, adjoint, known = y.clone(), torch.zeros_like(y), torch.zeros(len(y), dtype=torch.bool)
     work = Cost()
     begin = time.process_time()
+    k = 0
     for k, index in enumerate(minibatches(len(y), options.batch, generator)):
         if k % options.every == 0:
             look(k)

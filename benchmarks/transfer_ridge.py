@@ -54,7 +54,8 @@ def inpainting() -> Any:
     from deepinv.physics import Inpainting
 
     mask = (torch.rand(1, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) < 0.5).float()
-    return Inpainting((1, SIZE, SIZE), mask=mask)
+    size: Any = (1, SIZE, SIZE)
+    return Inpainting(size, mask=mask)
 
 
 def tomography() -> Any:
