@@ -39,7 +39,7 @@ _DPI = 110
 
 
 def draw_charts(panels: Sequence[tuple[str, Chart]], columns: int) -> bytes:
-    """Charts with titles, row by row, as one PNG."""
+    """Charts with titles, row by row, as one PNG; charts of a row that share their labels have one legend, beside them."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -47,9 +47,16 @@ def draw_charts(panels: Sequence[tuple[str, Chart]], columns: int) -> bytes:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9.6 if columns > 1 else 7.2, 3.4 * rows), dpi=_DPI, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, (title, chart) in zip(grid, panels, strict=False):
-            axes.set_title(title, fontsize=10, loc="left")
-            _chart(axes, chart)
+        for first in range(0, len(panels), columns):
+            line = panels[first : first + columns]
+            shared = len(line) > 1 and len({_labels(chart) for _, chart in line}) == 1
+            for axes, (title, chart) in zip(grid[first:], line, strict=False):
+                axes.set_title(title, fontsize=10, loc="left")
+                _chart(axes, chart)
+                if _labels(chart) and not shared:
+                    axes.legend(loc="best")
+            if shared and _labels(line[0][1]):
+                grid[first + len(line) - 1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         return _png(figure)
@@ -79,8 +86,10 @@ def _chart(axes: Axes, chart: Chart) -> None:
     _scale(axes, chart)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    if any(item.label for item in (*chart.bands, *chart.rules, *chart.curves)):
-        axes.legend(loc="best")
+
+
+def _labels(chart: Chart) -> tuple[str, ...]:
+    return tuple(item.label for item in (*chart.bands, *chart.rules, *chart.curves) if item.label)
 
 
 def _scale(axes: Axes, chart: Chart) -> None:
