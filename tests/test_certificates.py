@@ -12,14 +12,17 @@ from torch import Tensor
 
 from bilearn import _batch
 from bilearn.energy import Energy
-from bilearn.losses import SquaredError
+from bilearn.fidelities import LeastSquares
+from bilearn.losses import SquaredError, SSIMLoss
 from bilearn.lower.minimize import minimize
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
 from bilearn.reduced_objective import ReducedObjective
+from bilearn.regularizers import SmoothedTV
 from bilearn.solution import Tolerance
 from bilearn.status import Status
 from bilearn.testing import newton_minimizer, reference_hypergradient
+from bilearn.variational import VariationalEnergy
 
 NAMES = (
     "ls-tv", "ls-tv_bracket", "ls-tv_map", "ls-tv_coupled", "ls-tv_signal", "ls-mask-tv", "ls-blur-tv", "ls-matrix-tv",
@@ -96,6 +99,27 @@ def test_objective_and_gradient_lie_inside_their_bounds(case: EnergyCase) -> Non
         slopes.append(error / slope.gradient_bound)
     assert max(values) <= 1.0 + 1e-9
     print("SLOPES", case.name, slopes, values)
+
+
+def test_structural_similarity_is_certified_too() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.zeros(2, 1, 9, 8, dtype=torch.float64)
+    target[:, :, 2:7, 3:6] = 1
+    y = target + 0.1 * torch.randn(target.shape, generator=generator, dtype=torch.float64)
+    energy = VariationalEnergy(LeastSquares(), SmoothedTV(0.05, 1e-3, 0.05))
+    losses, gradient = reference_hypergradient(energy, SSIMLoss(), y, target)
+    objective = ReducedObjective(energy, y, target, SSIMLoss(), reduction="sum")
+    theta = objective.parameters.get()
+    for accuracy in (1e-1, 1e-3):
+        objective.forget()
+        value = objective.value(theta, accuracy * float(losses.sum()))
+        assert value.certified
+        assert value.bound <= accuracy * float(losses.sum())
+        assert abs(value.value - float(losses.sum())) <= value.bound
+        slope = objective.hypergradient(theta, accuracy * float(gradient.norm()))
+        assert slope.certified
+        assert slope.gradient is not None
+        assert float((slope.gradient - gradient).norm()) <= slope.gradient_bound <= accuracy * float(gradient.norm())
 
 
 def test_a_bound_never_promises_more_than_the_dtype_holds() -> None:
