@@ -56,11 +56,9 @@ class Model:
     loss: SimilarityError
     pairs: Pairs
 
-    def value(self, mask: Tensor, weight: float, start: Tensor | None = None, images: Tensor | None = None) -> float:
-        chosen = torch.arange(len(self.pairs)) if images is None else images
-        energy = self.setup.energy(mask.double(), weight)
-        x = reconstruct(energy, self.pairs.kspace[chosen], None if start is None else start[chosen])
-        return float(self.loss(x, self.pairs.truth[chosen]).mean())
+    def value(self, mask: Tensor, weight: float) -> float:
+        x = reconstruct(self.setup.energy(mask.double(), weight), self.pairs.kspace)
+        return float(self.loss(x, self.pairs.truth).mean())
 
     def tuned(self, mask: Tensor) -> float:
         """The best alpha to about 1 %."""
