@@ -13,7 +13,7 @@ from torch import Tensor
 from bilearn import _batch
 from bilearn.energy import Energy
 from bilearn.fidelities import LeastSquares
-from bilearn.losses import SquaredError, SSIMLoss
+from bilearn.losses import SimilarityError, SquaredError, SSIMLoss, UpperLoss
 from bilearn.lower.minimize import minimize
 from bilearn.lower.newton_cg import NewtonCG
 from bilearn.lower.solver import LowerSolver
@@ -101,14 +101,15 @@ def test_objective_and_gradient_lie_inside_their_bounds(case: EnergyCase) -> Non
     print("SLOPES", case.name, slopes, values)
 
 
-def test_structural_similarity_is_certified_too() -> None:
+@pytest.mark.parametrize("loss", [SSIMLoss(), SimilarityError(0.01, 1.0)], ids=lambda loss: loss.name)
+def test_structural_similarity_is_certified_too(loss: UpperLoss) -> None:
     generator = torch.Generator().manual_seed(0)
-    target = torch.zeros(2, 1, 9, 8, dtype=torch.float64)
+    target = torch.zeros(2, 2, 9, 8, dtype=torch.float64)
     target[:, :, 2:7, 3:6] = 1
     y = target + 0.1 * torch.randn(target.shape, generator=generator, dtype=torch.float64)
     energy = VariationalEnergy(LeastSquares(), SmoothedTV(0.05, 1e-3, 0.05))
-    losses, gradient = reference_hypergradient(energy, SSIMLoss(), y, target)
-    objective = ReducedObjective(energy, y, target, SSIMLoss(), reduction="sum")
+    losses, gradient = reference_hypergradient(energy, loss, y, target)
+    objective = ReducedObjective(energy, y, target, loss, reduction="sum")
     theta = objective.parameters.get()
     for accuracy in (1e-1, 1e-3):
         objective.forget()

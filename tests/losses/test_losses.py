@@ -177,10 +177,36 @@ def test_the_interval_of_similarity_holds_in_the_ball(size: float) -> None:
     for point in (x, target):
         low, high = loss.interval(point, target, radius)
         noise = torch.randn(10, *x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        slope, bound = loss.grad(point, target), loss.grad_variation(point, target, radius)
         for direction in (x - target, loss.grad(point + 1e-9 * x, target), *noise):
             moved = point + size * direction / direction.flatten(1).norm(dim=1).reshape(3, 1, 1, 1)
             value = loss(moved, target)
             assert bool(((low <= value) & (value <= high)).all())
+            change = (loss.grad(moved, target) - slope).flatten(1).norm(dim=1)
+            assert bool((change <= bound * (1 + 1e-6) + 1e-9).all())
+            assert bool(torch.isfinite(bound).all())
+
+
+def test_similarity_is_bounded_everywhere() -> None:
+    x, target = magnitudes()
+    x[2, :, 3] = 0
+    infinite = torch.full((3,), torch.inf, dtype=torch.float64)
+    low, high = SimilarityError(1e-300, 2.0).interval(x, target, torch.full((3,), 1e100, dtype=torch.float64))
+    assert bool(((low <= 0) & (high >= 0) & (high - low <= 9)).all())
+    bound = SimilarityError(1.0, 2.0).grad_variation(x, target, infinite)
+    assert bool((bound == torch.inf).all())
+    widest = torch.full((3,), 2 * ssim_lipschitz(2 * 24 * 20), dtype=torch.float64)
+    torch.testing.assert_close(SSIMLoss().grad_variation(x, target, infinite), widest)
+
+
+def test_the_gradient_bound_of_similarity_is_not_vacuous() -> None:
+    """Away from zero magnitudes it vanishes with the radius, in proportion."""
+    x, target = magnitudes()
+    one, two = (
+        SimilarityError(0.5, 2.0).grad_variation(x, target, torch.full((3,), r, dtype=torch.float64))[2]
+        for r in (1e-7, 1e-8)
+    )
+    assert float(two) == pytest.approx(float(one) / 10, rel=1e-3)
 
 
 @pytest.mark.parametrize("size", [1e-10, 1e-4, 1e-2, 1.0, 100.0])
