@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bilearn.report.printing import print_table
 from bilearn.run_records import ImageRow
 
 _LABELS = {"psnr": "PSNR", "ssim": "SSIM"}
@@ -33,8 +34,7 @@ def metric_table(rows: Sequence[ImageRow], console: Console | None = None) -> No
     values = [(metric, [row.figures[metric][stage] for row in rows]) for metric, stage in found]
     table.add_row("mean", *(_figure(metric, statistics.fmean(v)) for metric, v in values))
     table.add_row("std", *(_figure(metric, statistics.stdev(v) if len(v) > 1 else 0.0) for metric, v in values))
-    out = console or Console()
-    out.print(table, soft_wrap=not out.is_terminal)
+    print_table(console or Console(), table)
 
 
 def write_csv(rows: Sequence[ImageRow], path: Path) -> None:

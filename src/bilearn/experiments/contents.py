@@ -11,6 +11,7 @@ from bilearn.report.charts import Chart
 from bilearn.report.gallery import Column, panel
 from bilearn.report.markup import Markup, tag
 from bilearn.report.markup import table as html_table
+from bilearn.report.printing import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +123,7 @@ class Table(Content):
             printed.add_column(Text(head), justify="left" if k == 0 else "right", overflow="fold")
         for row in self.rows:
             printed.add_row(*map(Text, row))
-        console.print(printed)
+        print_table(console, printed)
         if self.note:
             console.print(Text(self.note, "dim"), soft_wrap=not console.is_terminal)
         console.print()

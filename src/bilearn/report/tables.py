@@ -21,6 +21,7 @@ from bilearn.report.formatting import (
     short_count,
     statistic,
 )
+from bilearn.report.printing import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,9 +47,9 @@ def print_summary(run_dir: str | Path, console: Console | None = None) -> None:
     run = read_digest(run_dir)
     out.print(Text.assemble((run.name, "bold"), f": {run.status}"))
     if run.parameters:
-        out.print(_parameters(run))
+        print_table(out, _parameters(run))
     if run.stages:
-        out.print(_quality(run))
+        print_table(out, _quality(run))
     for line in _objective(run):
         out.print(Text(line), soft_wrap=not out.is_terminal)
     for finding in findings(run, plain=True):
@@ -91,7 +92,7 @@ def print_comparison(run_dirs: Sequence[str | Path], console: Console | None = N
     table = _table("", *(run.name for run in runs))
     for title, cells in rows:
         table.add_row(Text(title), *map(Text, cells))
-    out.print(table)
+    print_table(out, table)
 
 
 def _table(*heads: str) -> Table:
