@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from bilearn.lower import NewtonCG, minimize
-from bilearn.mri import FreePattern, birdcage_maps, sampling_energy
-from bilearn.mri.masked import masked_data, masked_energy
+from bilearn.mri import FreePattern, birdcage_maps, masked_data, masked_energy, sampling_energy
 from bilearn.regularizers import SmoothedTV
 from bilearn.solution import Tolerance
 from bilearn.status import Status

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bilearn.losses import SquaredError, UpperLoss
 from bilearn.lower import NewtonCG, minimize
-from bilearn.mri.masked import masked_data, masked_energy
+from bilearn.mri import masked_data, masked_energy
 from bilearn.regularizers import Regularizer
 from bilearn.solution import Tolerance
 
