@@ -47,14 +47,24 @@ def rows_of(run: Path) -> list[list[str]]:
         regularizer=options["regularizer"], pattern=options["pattern"], seed=options["seed"],
     )  # fmt: skip
     training, test = setup.pairs(), load_pairs(tuple(options["test"]), setup, options["test_count"], setup.seed + 1000)
-    masks = {k.split("/")[-1]: (k.split("/")[0], r) for k, r in results.below("rate").items()}
-    found: dict[str, tuple[str, float, dict[str, list[float]]]] = {}
-    for name, (_, record) in masks.items():
-        if statistics.fmean(numbers(record["quality"]["ssim"]).tolist()) < FEWEST:
-            continue
-        mask = torch.from_numpy(unpacked(record["mask"])).double()
-        alpha = best_alpha(setup, mask, float(record["alpha"]), training)
-        found[name] = (record["title"], alpha, quality(setup, mask, alpha, test))
+    rows: list[list[str]] = []
+    rates: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for key, record in results.below("rate").items():
+        rates.setdefault(key.split("/")[0], []).append((key.split("/")[-1], record))
+    for samples, masks in rates.items():
+        found: dict[str, tuple[str, float, dict[str, list[float]]]] = {}
+        for name, record in masks:
+            if statistics.fmean(numbers(record["quality"]["ssim"]).tolist()) < FEWEST:
+                continue
+            mask = torch.from_numpy(unpacked(record["mask"])).double()
+            alpha = best_alpha(setup, mask, float(record["alpha"]), training)
+            found[name] = (record["title"], alpha, quality(setup, mask, alpha, test))
+        rows += compared(samples, found)
+    return rows
+
+
+def compared(samples: str, found: dict[str, tuple[str, float, dict[str, list[float]]]]) -> list[list[str]]:
+    """A row for each mask of one number of samples."""
     mine = found["learned"][2]
     rows = []
     for title, alpha, theirs in found.values():
@@ -64,7 +74,7 @@ def rows_of(run: Path) -> list[list[str]]:
             for k, d in (("psnr", 2), ("ssim", 4))
         ]
         means = f"{statistics.fmean(theirs['psnr']):.2f}", f"{statistics.fmean(theirs['ssim']):.4f}"
-        rows.append([f"{next(iter(masks.values()))[0]}", title, f"{alpha:.4f}", means[0], cells[0], means[1], cells[1]])
+        rows.append([samples, title, f"{alpha:.4f}", means[0], cells[0], means[1], cells[1]])
         print(*rows[-1], flush=True)
     return rows
 
