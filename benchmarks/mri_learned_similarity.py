@@ -27,6 +27,7 @@ from _common import machine, show
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from bilearn._files import replacing
 from bilearn.losses import SimilarityError
 from bilearn.mri.masks import GreedyRun, exchange_mask, greedy_mask, low_pass, mean_energy
 from bilearn.mri.pattern import mirrored
@@ -116,22 +117,21 @@ def improved(model: Model, start: Tensor, rounds: int, batch: int) -> tuple[Tens
 
 def greedy(model: Model, counts: list[int], images: int, keep: Path | None) -> Iterator[Tensor]:
     """Masks with the counts, nested: every further cell is scored at every addition."""
-    first = low_pass(model.setup.shape, counts[0] // 10)
-    run: Tensor | GreedyRun = first
+    run = GreedyRun(low_pass(model.setup.shape, counts[0] // 10), "points")
     if keep is not None and keep.is_file():
         run = GreedyRun.from_tree(torch.load(keep))
     begin = time.process_time()
 
     def note(run: GreedyRun) -> None:
         if keep is not None:
-            torch.save(run.to_tree(), keep.with_suffix(".part"))
-            keep.with_suffix(".part").replace(keep)
+            with replacing(keep) as file:
+                torch.save(run.to_tree(), file)
         if run.count % 10 == 0 or run.count in counts:
             spent = f"{run.evaluations} reconstructions, {time.process_time() - begin:.0f} CPU s"
             print(f"  greedy: {run.count} samples, {spent}", flush=True)
 
     for count in counts:
-        if not isinstance(run, GreedyRun) or run.count < count:
+        if run.count < count:
             score = measured(model, model.tuned(low_pass(model.setup.shape, count)), accuracy=3e-3)
             pairs = len(model.pairs)
             run = greedy_mask(score, run, count, images=pairs, image_batch=min(images, pairs), chunk=64, on_step=note)
@@ -169,7 +169,8 @@ def main() -> None:
     counts = [round(rate * setup.size**2) for rate in options.rates]
     searched: Iterator[Tensor] = iter(())
     if options.greedy:
-        kept = None if options.keep is None else options.keep / f"greedy-{options.size}-{options.weight}-{counts[0]}.pt"
+        name = f"greedy-{options.size}-{options.weight}-{counts[0]}-{options.greedy}.pt"
+        kept = None if options.keep is None else options.keep / name
         searched = greedy(model, counts, options.greedy, kept)
     for rate, wanted in zip(options.rates, counts, strict=True):
         begin = time.process_time()

@@ -25,10 +25,16 @@ def local_means(x: Tensor) -> Tensor:
 
 def _along(x: Tensor, axis: int) -> Tensor:
     n = x.shape[axis]
-    if n <= _LARGEST_MATRIX:
-        matrix = _matrix(n, x.dtype, x.device)
-        return matrix @ x if axis == -2 else x @ matrix.T
-    weights = _window(torch.float64).tolist()
+    if n > _LARGEST_MATRIX:
+        return _shifted(x, axis)
+    matrix = _matrix(n, x.dtype, x.device)
+    return matrix @ x if axis == -2 else x @ matrix.T
+
+
+def _shifted(x: Tensor, axis: int) -> Tensor:
+    n = x.shape[axis]
+    window = torch.exp(-torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64).square() / (2 * _SIGMA**2))
+    weights = (window / window.sum()).tolist()
     pad = (0, 0, RADIUS, RADIUS) if axis == -2 else (RADIUS, RADIUS, 0, 0)
     padded = F.pad(x, pad, mode="reflect")
     total = padded.narrow(axis, RADIUS, n) * weights[RADIUS]
@@ -38,13 +44,7 @@ def _along(x: Tensor, axis: int) -> Tensor:
     return total
 
 
-def _window(dtype: torch.dtype) -> Tensor:
-    window = torch.exp(-torch.arange(-RADIUS, RADIUS + 1, dtype=dtype).square() / (2 * _SIGMA**2))
-    return window / window.sum()
-
-
 @lru_cache(maxsize=16)
 def _matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
-        rows = F.pad(torch.eye(n, dtype=torch.float64)[None], (RADIUS, RADIUS), mode="reflect")
-        return F.conv1d(rows.transpose(0, 1), _window(torch.float64)[None, None])[:, 0].T.to(device, dtype).contiguous()
+        return _shifted(torch.eye(n, dtype=torch.float64)[None, None], -2)[0, 0].to(device, dtype)

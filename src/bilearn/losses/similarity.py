@@ -22,7 +22,7 @@ from torch import Tensor
 from bilearn import _batch
 from bilearn.losses.loss import UpperLoss, slack
 from bilearn.losses.squared_error import SquaredError
-from bilearn.losses.ssim import SSIMLoss, ssim_lipschitz, ssim_smoothness
+from bilearn.losses.ssim import SSIMLoss, ssim_lipschitz, ssim_rounding, ssim_smoothness
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,17 @@ class SimilarityError(UpperLoss):
         SquaredError(self.factor)
 
     def __call__(self, x: Tensor, target: Tensor) -> Tensor:
-        scale = _range(target).reshape(-1, 1, 1, 1)
-        similarity = SSIMLoss(1.0)(_magnitude(x / scale), _magnitude(target / scale))
-        return SquaredError(self.factor)(x, target) + self.weight * similarity
+        return SquaredError(self.factor)(x, target) + self.weight * SSIMLoss(1.0)(*_magnitudes(x, target))
 
     def interval(self, x: Tensor, target: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """The exact interval of the squared error, plus that of the similarity from its slope and its Lipschitz constant."""
         low, high = SquaredError(self.factor).interval(x, target, radius)
         with torch.no_grad():
-            similarity = self(x, target) - SquaredError(self.factor)(x, target)
+            similarity = self.weight * SSIMLoss(1.0)(*_magnitudes(x, target))
         slope, change = self._similarity_slope(x, target, radius)
         reach = torch.minimum((slope + change) * radius, ssim_lipschitz(self._pixels(x)) * radius / _range(target))
-        # variances are differences of means of squares
-        rounding = 64 * torch.finfo(x.dtype).eps / 0.03**2
-        moved = self.weight * (torch.where(radius > 0, reach, 0.0).clamp(max=2.0) + rounding) + slack(similarity, x)
+        reach = torch.where(radius > 0, reach, 0.0).clamp(max=2.0)
+        moved = self.weight * (reach + ssim_rounding(x.dtype)) + slack(similarity, x)
         return low + similarity - moved, high + similarity + moved
 
     def grad_variation(self, x: Tensor, target: Tensor, radius: Tensor) -> Tensor:
@@ -73,9 +70,8 @@ class SimilarityError(UpperLoss):
     def _similarity_slope(self, x: Tensor, target: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """Norm of the gradient of the similarity, and how much the gradient can change within the radius."""
         scale, pixels = _range(target), self._pixels(x)
-        shape = scale.reshape(-1, 1, 1, 1)
-        moved, size = (radius / scale)[:, None], _magnitude(x.detach() / shape)
-        slope = SSIMLoss(1.0).grad(size, _magnitude(target / shape)).abs().flatten(1)
+        moved, (size, wanted) = (radius / scale)[:, None], _magnitudes(x.detach(), target)
+        slope = SSIMLoss(1.0).grad(size, wanted).abs().flatten(1)
         size = size.flatten(1)
         ratio = torch.where(slope > 0, 2 * slope / (2 * size - torch.minimum(moved, size)), 0.0)
         ratio, order = ratio.sort(dim=1, descending=True)
@@ -98,6 +94,8 @@ def _range(target: Tensor) -> Tensor:
     return torch.where(top > 0, top, 1.0)
 
 
-def _magnitude(x: Tensor) -> Tensor:
-    """(B, 1, H, W), with a derivative at zero."""
-    return (x.square().sum(1, keepdim=True) + torch.finfo(x.dtype).tiny).sqrt()
+def _magnitudes(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 1, H, W) of both in units of the target's range, with a derivative at zero."""
+    scale, tiny = _range(target).reshape(-1, 1, 1, 1), torch.finfo(x.dtype).tiny
+    size, wanted = (((t / scale).square().sum(1, keepdim=True) + tiny).sqrt() for t in (x, target))
+    return size, wanted

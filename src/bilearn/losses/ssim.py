@@ -43,6 +43,11 @@ def ssim_smoothness(entries: int) -> float:
     return _REFLECTED**2 * (3.92 / _C1 + 2 / math.sqrt(_C1 * _C2)) / entries
 
 
+def ssim_rounding(dtype: torch.dtype) -> float:
+    """Allowance for rounding where pixels are at most 1: variances are differences of means of squares."""
+    return 64 * torch.finfo(dtype).eps / _C2
+
+
 @dataclass(frozen=True)
 class SSIMLoss(UpperLoss):
     """1 - SSIM of images (B, C, H, W), the mean over pixels and channels; the same number as torchmetrics computes.
@@ -90,7 +95,7 @@ class SSIMLoss(UpperLoss):
         value, norm = self(x.detach(), target), _batch.norm(self.grad(x, target))
         low, high = smooth_interval(value, norm, *self._constants(x), radius)
         largest = torch.maximum(_batch.max_abs(x.detach(), 1), _batch.max_abs(target, 1)) / self.max_value
-        rounding = slack(1 + value, x) + 64 * torch.finfo(x.dtype).eps * largest.square() / _C2
+        rounding = slack(1 + value, x) + ssim_rounding(x.dtype) * largest.square()
         return (low - rounding).clamp(min=0.0), (high + rounding).clamp(max=2.0)
 
     def grad_variation(self, x: Tensor, target: Tensor, radius: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ _SEARCHES: dict[str, str] = {
 }
 """Baselines with the reconstructor in the loop."""
 _ACCURACY = 1e-3
-"""Root-mean-square error of reconstructions by which cells are ranked; scores move by 1e-3 of what tells cells apart."""
+"""Root-mean-square error of reconstructions that rank cells; scores move by a hundredth of their spread over cells."""
 
 
 def short_name(name: str) -> str:

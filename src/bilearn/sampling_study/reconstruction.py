@@ -67,7 +67,7 @@ def tuned_mask(mask: Tensor, setup: StudySetup, training: Pairs, weight: float |
 def reconstruct(energy: VariationalEnergy, kspace: Tensor) -> Tensor:
     """Reconstructions (N, 2, H, W) with a proved root-mean-square error of at most 1e-4 per real number."""
     distance = _ACCURACY * _batch.samples(energy.start(kspace[:1])) ** 0.5
-    return minimize(energy, kspace, NewtonCG(), None, Tolerance(distance=distance), throw=False).x
+    return minimize(energy, kspace, NewtonCG(), tolerance=Tolerance(distance=distance), throw=False).x
 
 
 def zero_filled(energy: VariationalEnergy, mask: Tensor, kspace: Tensor) -> Tensor:
